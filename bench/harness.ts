@@ -1,0 +1,142 @@
+/**
+ * How measurements are made: each in a fresh process, the variants of a question in turn and the order reversed
+ * every round, so that drift of the machine hits all alike. What is quoted are medians and ratios.
+ *
+ * @module
+ */
+import { execFile, execFileSync } from "node:child_process"
+import { mkdir, readFile, writeFile } from "node:fs/promises"
+import { cpus, totalmem, type } from "node:os"
+import process from "node:process"
+import { promisify } from "node:util"
+import { bun, deno, root } from "../scripts/tools.ts"
+
+/** One way to do the work of a question. */
+export interface Variant {
+  readonly name: string
+  /** Worker in `bench/workers/`, and its arguments. */
+  readonly worker: string
+  readonly args: ReadonlyArray<string>
+  readonly runtime: "bun" | "deno"
+  /** The checkout whose Holdfast is measured; the default is this one. */
+  readonly checkout?: string | undefined
+}
+
+/** What a worker prints as its only line. */
+export interface Sample {
+  /** Wall time of the work alone, without start and imports. */
+  readonly ms: number
+  /** What was done in that time, in bytes or objects. */
+  readonly work: number
+}
+
+/** All samples of a variant, with the peak resident memory and processor time of the whole process. */
+export interface Measured {
+  readonly variant: string
+  readonly runtime: string
+  readonly unit: "MB/s" | "objects/s"
+  readonly rates: ReadonlyArray<number>
+  readonly peakMiB: number
+  readonly cpuSeconds: number
+}
+
+/** The middle value. */
+export const median = (values: ReadonlyArray<number>): number => {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = Math.floor(sorted.length / 2)
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+}
+
+interface WorkerResult extends Sample {
+  readonly peak: number
+  readonly cpu: number
+}
+
+const once = async (variant: Variant, folder: string): Promise<WorkerResult> => {
+  const [program, ...first] = variant.runtime === "bun" ? bun() : deno()
+  const flags = variant.runtime === "bun" ? [] : ["run", "-A", "--no-check"]
+  const { stdout } = await promisify(execFile)(
+    program,
+    [...first, ...flags, `${root}bench/workers/${variant.worker}`, folder, ...variant.args],
+    { env: { ...process.env, HOLDFAST_CHECKOUT: variant.checkout ?? root }, maxBuffer: 2 ** 24 },
+  )
+  return JSON.parse(stdout) as WorkerResult
+}
+
+/** Runs the variants of one question `rounds` times, interleaved. */
+export const compare = async (
+  question: string,
+  unit: Measured["unit"],
+  variants: ReadonlyArray<Variant>,
+  options: { readonly rounds: number; readonly folder: string },
+): Promise<ReadonlyArray<Measured>> => {
+  console.log(`\n${question}`)
+  const results = variants.map((): Array<WorkerResult> => [])
+  for (let round = -1; round < options.rounds; round++) {
+    const order = variants.map((_, i) => i)
+    if (round % 2 !== 0) order.reverse()
+    for (const i of order) {
+      const result = await once(variants[i]!, options.folder)
+      // The first round warms caches and is not counted.
+      if (round >= 0) results[i]!.push(result)
+    }
+  }
+  const measured = variants.map((variant, i): Measured => ({
+    variant: variant.name,
+    runtime: variant.runtime,
+    unit,
+    rates: results[i]!.map(({ work, ms }) => unit === "MB/s" ? work / 1e3 / ms : work * 1e3 / ms),
+    peakMiB: Math.round(Math.max(...results[i]!.map((result) => result.peak)) / 2 ** 20),
+    cpuSeconds: median(results[i]!.map((result) => result.cpu)),
+  }))
+  for (const row of measured) console.log(line(row, measured[0]!))
+  return measured
+}
+
+/** Ratios pair by pair: the machine's speed drifts, the ratio of neighbours much less. */
+export const ratio = (row: Measured, against: Measured): number =>
+  median(row.rates.map((rate, i) => rate / against.rates[i]!))
+
+const line = (row: Measured, first: Measured): string =>
+  [
+    `  ${row.variant.padEnd(34)} ${row.runtime.padEnd(5)}`,
+    `${median(row.rates).toFixed(0).padStart(7)} ${row.unit}`,
+    `${(row === first ? 1 : ratio(first, row)).toFixed(2).padStart(6)} × (${first.variant} to it)`,
+    `${row.peakMiB.toString().padStart(5)} MiB peak`,
+    `${row.cpuSeconds.toFixed(2).padStart(6)} s cpu`,
+  ].join("  ")
+
+/** A run of the benchmarks, as it is kept in `bench/results/`. */
+export interface Report {
+  readonly suite: string
+  readonly date: string
+  readonly commit: string
+  readonly machine: string
+  readonly versions: Readonly<Record<string, string>>
+  readonly questions: ReadonlyArray<{ readonly question: string; readonly rows: ReadonlyArray<Measured> }>
+}
+
+const git = (...args: ReadonlyArray<string>): string =>
+  execFileSync("git", ["-C", root, ...args], { encoding: "utf8" }).trim()
+
+/** Writes a report and returns its path. */
+export const keep = async (suite: string, questions: Report["questions"]): Promise<string> => {
+  const json = async (file: string): Promise<{ version: string }> => JSON.parse(await readFile(root + file, "utf8"))
+  const commit = git("rev-parse", "--short", "HEAD") + (git("status", "--porcelain", "--", "src") === "" ? "" : "+")
+  const report: Report = {
+    suite,
+    date: new Date().toISOString().slice(0, 10),
+    commit,
+    machine: `${cpus().length} × ${cpus()[0]?.model ?? "unknown"}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${type()}`,
+    versions: {
+      bun: (await json("node_modules/bun/package.json")).version,
+      deno: (await json("node_modules/deno/package.json")).version,
+      effect: (await json("node_modules/effect/package.json")).version,
+    },
+    questions,
+  }
+  await mkdir(`${root}bench/results`, { recursive: true })
+  const path = `bench/results/${suite}.json`
+  await writeFile(root + path, JSON.stringify(report, undefined, 2) + "\n")
+  return path
+}

@@ -1,0 +1,45 @@
+/**
+ * The figures of README come from `bench/results/` and from nowhere else.
+ *
+ * @module
+ */
+import { readFile, writeFile } from "node:fs/promises"
+import { root } from "../scripts/tools.ts"
+import { median, ratio, type Report } from "./harness.ts"
+
+/** The table of a report, as README shows it. */
+export const table = (report: Report): string => {
+  const rows = report.questions.map(({ question, rows }) => {
+    const [holdfast, ...others] = rows
+    const plain = others.at(-1)!
+    const rate = (value: number): string => `${Math.round(value).toLocaleString("en")} ${holdfast!.unit}`
+    return `| ${question} | ${rate(median(holdfast!.rates))} | ${rate(median(plain.rates))} | ${
+      ratio(holdfast!, plain).toFixed(2)
+    } × | ${holdfast!.peakMiB} MiB |`
+  })
+  const versions = Object.entries(report.versions).map(([name, version]) => `${name} ${version}`).join(", ")
+  return [
+    `| ${report.suite} | Holdfast | plain files | ratio | peak memory |`,
+    "|---|---|---|---|---|",
+    ...rows,
+    "",
+    `Medians of ${report.questions[0]!.rows[0]!.rates.length} interleaved pairs on ${report.machine}; ${versions}; ` +
+    `commit ${report.commit}, ${report.date}. Repeat it with \`bun run bench\`.`,
+  ].join("\n")
+}
+
+/** README with the tables of the kept results in it. */
+export const withFigures = async (readme: string): Promise<string> => {
+  let text = readme
+  for (const [block, suite] of readme.matchAll(/<!-- bench:(\w+) -->[\s\S]*?<!-- \/bench -->/g)) {
+    const report = JSON.parse(await readFile(`${root}bench/results/${suite}.json`, "utf8")) as Report
+    text = text.replace(block, `<!-- bench:${suite} -->\n${table(report)}\n<!-- /bench -->`)
+  }
+  return text
+}
+
+/** Writes the tables into README.md. */
+export const writeReadme = async (): Promise<void> => {
+  const path = `${root}README.md`
+  await writeFile(path, await withFigures(await readFile(path, "utf8")))
+}

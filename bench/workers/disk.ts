@@ -1,0 +1,110 @@
+/**
+ * One measurement on the local disk: `disk.ts FOLDER VARIANT SIZE`. Prints one JSON line.
+ *
+ * The plain variants do by hand what a careful program does without a library: write beside the target, fsync,
+ * rename, fsync the folder; no checksum, no metadata, no lock.
+ *
+ * @module
+ */
+import { createReadStream, readFileSync } from "node:fs"
+import { mkdir, open, rename, rm } from "node:fs/promises"
+import { dirname } from "node:path"
+import process from "node:process"
+
+const [folder, variant, size] = process.argv.slice(2) as [string, string, string]
+const total = Number(size)
+const chunk = new Uint8Array(64 * 1024).map((_, i) => (i * 2654435761) >>> 13)
+const small = chunk.subarray(0, 4096)
+const inFlight = 32
+
+const source = (): ReadableStream<Uint8Array> => {
+  let sent = 0
+  return new ReadableStream({
+    pull(controller) {
+      if (sent >= total) return controller.close()
+      sent += chunk.length
+      controller.enqueue(chunk)
+    },
+  }, { highWaterMark: 0 })
+}
+
+const syncFolder = async (path: string): Promise<void> => {
+  const handle = await open(path, "r")
+  await handle.sync()
+  await handle.close()
+}
+
+const plainSave = async (path: string, bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> => {
+  const handle = await open(`${path}.tmp`, "w")
+  for await (const piece of bytes) await handle.write(piece)
+  await handle.sync()
+  await handle.close()
+  await rename(`${path}.tmp`, path)
+  await syncFolder(dirname(path))
+}
+
+/** Runs `task` for 0 … count-1, `inFlight` at a time. */
+const many = async (count: number, task: (i: number) => Promise<unknown>): Promise<void> => {
+  let next = 0
+  await Promise.all(Array.from({ length: inFlight }, async () => {
+    while (next < count) await task(next++)
+  }))
+}
+
+const drain = async (stream: AsyncIterable<Uint8Array>): Promise<void> => {
+  let bytes = 0
+  for await (const piece of stream) bytes += piece.length
+  if (bytes !== total) throw new Error(`${bytes} of ${total} bytes`)
+}
+
+const store = async () => {
+  const { open } = await import(
+    `${process.env["HOLDFAST_CHECKOUT"] ?? "../../"}mod.ts`
+  ) as typeof import("../../mod.ts")
+  return await open(`file:${folder}/store`)
+}
+
+await mkdir(folder, { recursive: true })
+const variants: Record<string, () => Promise<() => Promise<unknown>>> = {
+  "plain-save": () => Promise.resolve(() => plainSave(`${folder}/snapshot`, source())),
+  "holdfast-save": async () => {
+    const holdfast = await store()
+    return () => holdfast.save("snapshot", source())
+  },
+  "plain-load": () =>
+    Promise.resolve(() => drain(createReadStream(`${folder}/snapshot`, { highWaterMark: 256 * 1024 }))),
+  "holdfast-load": async () => {
+    const holdfast = await store()
+    return async () => drain((await holdfast.load("snapshot")).body)
+  },
+  "plain-small": async () => {
+    await mkdir(`${folder}/small`)
+    return () => many(total, (i) => plainSave(`${folder}/small/${i}`, [small]))
+  },
+  "holdfast-small": async () => {
+    const holdfast = await store()
+    return () => many(total, (i) => holdfast.save(`small/${i}`, small))
+  },
+}
+
+const work = await variants[variant]!()
+// A virtual machine gives free memory back to its host, and a page that must be fetched again costs more than
+// writing it. A file written and removed beforehand leaves every variant the same pages.
+if (variant.endsWith("-save")) {
+  const scratch = await open(`${folder}/scratch`, "w")
+  for await (const piece of source()) await scratch.write(piece)
+  await scratch.close()
+  await rm(`${folder}/scratch`)
+}
+const before = process.cpuUsage()
+const start = performance.now()
+await work()
+const ms = performance.now() - start
+const { user, system } = process.cpuUsage(before)
+const high = /VmHWM:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"))
+// Every round creates its small objects afresh.
+if (variant.endsWith("-small")) {
+  for (const name of ["small", "store"]) await rm(`${folder}/${name}`, { recursive: true, force: true })
+}
+console.log(JSON.stringify({ ms, work: total, peak: Number(high![1]) * 1024, cpu: (user + system) / 1e6 }))
+process.exit(0)

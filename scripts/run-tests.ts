@@ -1,0 +1,37 @@
+/**
+ * The README's test command: installs what it needs, runs all tests on Bun and on Deno, and ends with
+ * `N passed, N failed`. Arguments choose test files; `--soak` makes the long counts.
+ *
+ * @module
+ */
+import process from "node:process"
+import { bun, deno, install, run } from "./tools.ts"
+
+const soak = process.argv.includes("--soak")
+const files = process.argv.slice(2).filter((argument) => argument !== "--soak")
+
+install()
+
+const runs: ReadonlyArray<{ readonly name: string; readonly command: readonly [string, ...Array<string>] }> = [
+  { name: "Bun", command: [...bun(), "test", "--timeout", "60000", ...files] },
+  {
+    name: "Deno",
+    command: [...deno(), "test", "-A", "--quiet", "--config", "deno.test.json", ...files],
+  },
+]
+
+let passed = 0
+let failed = 0
+for (const { name, command } of runs) {
+  console.log(`\n== tests on ${name}`)
+  const { code, output } = await run(command, { env: { NO_COLOR: "1", HOLDFAST_SOAK: soak ? "1" : "" } })
+  const count = (pattern: RegExp): number => Number(pattern.exec(output)?.[1] ?? 0)
+  const good = name === "Bun" ? count(/^ *(\d+) pass$/m) : count(/\| (\d+) passed/)
+  const bad = name === "Bun" ? count(/^ *(\d+) fail$/m) : count(/\| (\d+) failed/)
+  passed += good
+  // A run that broke off, or that found no tests, has failed even if no single test has.
+  failed += bad > 0 ? bad : code === 0 && good > 0 ? 0 : 1
+}
+
+console.log(`\n${passed} passed, ${failed} failed`)
+process.exitCode = failed === 0 ? 0 : 1

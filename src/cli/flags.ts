@@ -1,0 +1,111 @@
+/**
+ * The flags that several verbs take, and what they share: opening the store that `--store` names.
+ */
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as ByteSize from "effect/ByteSize"
+import type * as Command from "effect/cli/Command"
+import type * as CliError from "effect/cli/CliError"
+import * as Flag from "effect/cli/Flag"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
+import { StoreError } from "../error.ts"
+import type { ObjectStoreService } from "../object-store.ts"
+import { open, storeVariable } from "../open.ts"
+import type { CommandError } from "./exit.ts"
+
+/** The store that is used when neither the flag nor the variable names one. */
+export const defaultStore = "file:./holdfast-data"
+
+/** `--store` */
+export const StoreUrl: GlobalFlag.Setting<"store", string> = GlobalFlag.Setting("store")({
+  flag: Flag.String("store").pipe(
+    Flag.withMetavar("URL"),
+    Flag.withDescription(`Store to use: file:PATH or mem:. Default: ${storeVariable}, else ${defaultStore}`),
+    Flag.withFallbackConfig(Config.String(storeVariable)),
+    Flag.withDefault(defaultStore),
+  ),
+})
+
+/** `--json` */
+export const Json: GlobalFlag.Setting<"json", boolean> = GlobalFlag.Setting("json")({
+  flag: Flag.Boolean("json").pipe(
+    Flag.withDescription("Print results and errors as lines of JSON"),
+    Flag.withDefault(false),
+  ),
+})
+
+/** `--quiet` */
+export const Quiet: GlobalFlag.Setting<"quiet", boolean> = GlobalFlag.Setting("quiet")({
+  flag: Flag.Boolean("quiet").pipe(
+    Flag.withAlias("q"),
+    Flag.withDescription("Show no progress"),
+    Flag.withDefault(false),
+  ),
+})
+
+/** What these flags, which every verb takes, bring into its handler. */
+export type Globals = GlobalFlag.Setting.Identifier<"store" | "json" | "quiet">
+
+/** A subcommand, ready for the root command. */
+export type Verb<Name extends string> = Command.Command<
+  Name,
+  never,
+  // deno-lint-ignore ban-types
+  {},
+  StoreError | CommandError | CliError.CliError,
+  Globals
+>
+
+/** The store of this run; closed with the scope. */
+export const openStore: Effect.Effect<ObjectStoreService, StoreError, Globals | Scope.Scope> = Effect.gen(
+  function* () {
+    const url = yield* StoreUrl
+    const opened = Effect.tryPromise({ try: () => open(url), catch: (cause) => cause }).pipe(
+      Effect.catch((cause) => StoreError.is(cause) ? Effect.fail(cause) : Effect.die(cause)),
+    )
+    const store = yield* Effect.acquireRelease(opened, (store) => Effect.promise(() => store.close()))
+    return store.service
+  },
+)
+
+/** An optional flag of text. */
+export const text = (name: string, metavar: string, description: string): Flag.Flag<string | undefined> =>
+  Flag.String(name).pipe(
+    Flag.withMetavar(metavar),
+    Flag.withDescription(description),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined),
+  )
+
+/** An optional flag of a number of bytes: `1048576` or `1MiB`. */
+export const bytes = (name: string, description: string): Flag.Flag<number | undefined> =>
+  Flag.String(name).pipe(
+    Flag.withMetavar("BYTES"),
+    Flag.withDescription(description),
+    Flag.mapTryCatch(parseBytes, () => 'Expected a number of bytes such as 1048576 or "1MiB"'),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined),
+  )
+
+/** Reads a number of bytes; throws where it is none, or too large to be exact. */
+export const parseBytes = (value: string): number => {
+  // `wc -c` pads its number on some systems.
+  const size = Number(ByteSize.fromStringUnsafe(/^\s*\d+\s*$/.test(value) ? `${value}B` : value))
+  if (!Number.isSafeInteger(size)) throw new RangeError(`${value} is too large`)
+  return size
+}
+
+/** The condition flags of verbs that write an object. */
+export const conditions = (object: string): {
+  readonly ifNoneMatch: Flag.Flag<"*" | undefined>
+  readonly ifMatch: Flag.Flag<string | undefined>
+} => ({
+  ifNoneMatch: Flag.Boolean("if-none-match").pipe(
+    Flag.withDescription(`Only if ${object} does not exist yet`),
+    Flag.withDefault(false),
+    Flag.map((given) => given ? "*" as const : undefined),
+  ),
+  ifMatch: text("if-match", "ETAG", `Only if ${object} still has this etag`),
+})

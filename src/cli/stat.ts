@@ -1,0 +1,51 @@
+/** `holdfast stat KEY` */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import type { ObjectInfo } from "../backend.ts"
+import { formatCrc32 } from "../streams/crc32.ts"
+import { Json, openStore, type Verb } from "./flags.ts"
+import { formatBytes, outIsTerminal, printable, printJson, writeOut } from "./output.ts"
+
+const flags = {
+  key: Argument.String("KEY").pipe(Argument.withDescription("Name of the object")),
+}
+
+/** The facts of an object, one a line; what the store does not know is left out. */
+const describe = (info: ObjectInfo): string => {
+  const human = info.size < 1024 ? "" : ` (${formatBytes(info.size)})`
+  const facts: ReadonlyArray<readonly [name: string, value: string | undefined]> = [
+    ["key", info.key],
+    ["size", `${info.size}${human}`],
+    ["modified", info.modified.toISOString()],
+    ["etag", info.etag],
+    ["type", info.contentType],
+    ["crc32", info.crc32 === undefined ? undefined : formatCrc32(info.crc32)],
+    ["sha256", info.sha256],
+    ...Object.entries(info.metadata).map(([name, value]) => ["metadata", `${name}=${value}`] as const),
+  ]
+  return facts.flatMap(([name, value]) => value === undefined ? [] : [`${name.padEnd(10)}${value}\n`]).join("")
+}
+
+/** The verb. */
+export const stat: Verb<"stat"> = Command.make("stat", flags, ({ key }) =>
+  Effect.scoped(Effect.gen(function* () {
+    const store = yield* openStore
+    const info = yield* store.stat(key)
+    if (yield* Json) return yield* printJson(info)
+    const text = describe(info)
+    yield* writeOut(outIsTerminal() ? printable(text) : text)
+  }))).pipe(
+    Command.withDescription("Show the facts of an object. Exit code 1 says that there is none."),
+    Command.withShortDescription("Show the facts of an object"),
+    Command.withExamples([
+      {
+        command: "echo hello | holdfast save notes/hello && holdfast stat notes/hello",
+        description: "Show size, time, etag, checksums and metadata",
+      },
+      {
+        command: "holdfast stat notes/gone >/dev/null 2>&1 || echo missing",
+        description: "Ask in a script whether there is such an object",
+      },
+    ]),
+  )

@@ -1,0 +1,60 @@
+/**
+ * Memory is bounded by design: what a transfer needs does not grow with what it moves. Measured in processes of
+ * their own, as a difference between two sizes and against the bound of docs/architecture.md.
+ */
+import { expect, test } from "bun:test"
+import { execFile } from "node:child_process"
+import { existsSync } from "node:fs"
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import process from "node:process"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+
+const MiB = 2 ** 20
+const root = fileURLToPath(new URL("..", import.meta.url))
+const soak = process.env["HOLDFAST_SOAK"] === "1"
+const large = soak ? 4096 * MiB : 1024 * MiB
+
+const runtimes = [
+  { name: "Bun", program: `${root}node_modules/.bin/bun`, args: [], bound: 192 * MiB },
+  { name: "Deno", program: `${root}node_modules/deno/deno`, args: ["run", "-A", "--no-check"], bound: 320 * MiB },
+]
+
+const whyNot = "Deno" in globalThis
+  ? "bun only: it runs processes of both runtimes; once is enough"
+  : existsSync("/proc/self/status")
+  ? undefined
+  : "needs /proc to read the peak memory"
+const here: (name: string, body: () => Promise<void>, timeout?: number) => void = whyNot === undefined
+  ? test
+  : (name, body) => test.skip(`${name} (skipped: ${whyNot})`, body)
+
+for (const { name, program, args, bound } of runtimes) {
+  here(`${name} saves and loads ${large / MiB} MiB on disk in the memory that 256 MiB take`, async () => {
+    const folder = await mkdtemp(`${tmpdir()}/holdfast-memory-`)
+    try {
+      const once = async (verb: string, size: number): Promise<number> => {
+        const worker = `${root}scripts/workers/transfer.ts`
+        const { stdout } = await promisify(execFile)(program, [...args, worker, verb, `file:${folder}`, `${size}`])
+        const result = JSON.parse(stdout) as { bytes: number; peak: number }
+        expect(result.bytes).toBe(size)
+        return result.peak
+      }
+      // What the collector happens to keep differs from run to run; what a transfer needs does not.
+      const peak = async (verb: string, size: number): Promise<number> =>
+        Math.min(await once(verb, size), await once(verb, size))
+      for (const verb of ["save", "load"]) {
+        if (verb === "load") await once("save", 256 * MiB)
+        const small = await peak(verb, 256 * MiB)
+        if (verb === "load") await once("save", large)
+        const big = await peak(verb, large)
+        console.log(`${name} ${verb}: ${(small / MiB).toFixed(0)} MiB, then ${(big / MiB).toFixed(0)} MiB`)
+        expect(big - small).toBeLessThanOrEqual(32 * MiB)
+        expect(big).toBeLessThanOrEqual(bound)
+      }
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  }, 600_000)
+}

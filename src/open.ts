@@ -1,0 +1,245 @@
+/**
+ * The Promise face: a URL or the environment in, a store out. The same verbs as `ObjectStore`, with promises,
+ * `AbortSignal` and async iterables, and no Effect type in sight.
+ *
+ * @module
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Backend, Capabilities, ListPage, ObjectEntry, ObjectInfo, RemoveResult } from "./backend.ts"
+import { StoreError } from "./error.ts"
+import type { Loaded } from "./load.ts"
+import {
+  type CallOptions,
+  type CopyOptions,
+  type ListOptions,
+  type LoadOptions,
+  makeObjectStore,
+  type ObjectStoreService,
+  type RemoveOptions,
+  type SaveOptions,
+  type SaveSink,
+  type StoreOptions,
+} from "./object-store.ts"
+import type { Source } from "./streams/source.ts"
+
+/** The variable that {@link open} reads when it is given no URL. */
+export const storeVariable = "HOLDFAST_STORE"
+
+/** Options of {@link open}. */
+export interface OpenOptions extends StoreOptions {
+  /** Where `HOLDFAST_STORE` is read from when no URL is given. Default: the process's environment. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined
+}
+
+/** A listing: objects as an async iterable, or page by page. */
+export interface Listing extends AsyncIterable<ObjectEntry> {
+  /** The pages, with the folded prefixes of a `delimiter`. */
+  readonly pages: () => AsyncIterable<ListPage>
+}
+
+/**
+ * A store with promises. Failures are {@link StoreError}s; a call whose `signal` is aborted rejects with one whose
+ * `reason` is `"Aborted"` and whose `cause` is the signal's reason.
+ */
+export class Store implements AsyncDisposable {
+  readonly #service: ObjectStoreService
+  readonly #scope: Scope.Closeable
+
+  /** Use {@link open} or {@link openBackend}. */
+  constructor(service: ObjectStoreService, scope: Scope.Closeable) {
+    this.#service = service
+    this.#scope = scope
+  }
+
+  /** The backend's name. */
+  get backend(): string {
+    return this.#service.backend
+  }
+
+  /** Facts about the backend. */
+  get capabilities(): Capabilities {
+    return this.#service.capabilities
+  }
+
+  /** The same store for Effect code. */
+  get service(): ObjectStoreService {
+    return this.#service
+  }
+
+  /** Saves what the source delivers, whole or not at all. */
+  save(key: string, source: Source, options?: SaveOptions): Promise<ObjectInfo> {
+    return run(this.#service.save(key, source, options))
+  }
+
+  /** A save to pipe into: `await stream.pipeTo((await store.sink("key")).writable)`. */
+  sink(key: string, options?: SaveOptions): Promise<SaveSink> {
+    return run(this.#service.sink(key, options))
+  }
+
+  /** Begins a load: facts now, bytes as they are read. */
+  load(key: string, options?: LoadOptions): Promise<Loaded> {
+    return run(this.#service.load(key, options))
+  }
+
+  /** Facts of an object. */
+  stat(key: string, options?: CallOptions): Promise<ObjectInfo> {
+    return run(this.#service.stat(key, options))
+  }
+
+  /** Whether there is such an object; rejects when the store cannot say. */
+  exists(key: string, options?: CallOptions): Promise<boolean> {
+    return run(this.#service.exists(key, options))
+  }
+
+  /** All objects, or those with a prefix, in the order of their keys' UTF-8 bytes. */
+  list(options?: ListOptions): Listing {
+    return {
+      [Symbol.asyncIterator]: () => iterate(this.#service.list(options)),
+      pages: () => ({ [Symbol.asyncIterator]: () => iterate(this.#service.pages(options)) }),
+    }
+  }
+
+  /** Removes an object; one that is missing counts as removed. */
+  remove(key: string, options?: RemoveOptions): Promise<void> {
+    return run(this.#service.remove(key, options))
+  }
+
+  /** Removes many objects; one result a key, in their order. */
+  removeMany(keys: Iterable<string>, options?: CallOptions): Promise<ReadonlyArray<RemoveResult>> {
+    return run(this.#service.removeMany(keys, options))
+  }
+
+  /** Duplicates an object with its metadata. */
+  copy(from: string, to: string, options?: CopyOptions): Promise<ObjectInfo> {
+    return run(this.#service.copy(from, to, options))
+  }
+
+  /** Renames an object. */
+  move(from: string, to: string, options?: CopyOptions): Promise<ObjectInfo> {
+    return run(this.#service.move(from, to, options))
+  }
+
+  /** Frees what the store holds open. Calls in flight should have ended. */
+  close(): Promise<void> {
+    return run(Scope.close(this.#scope, Exit.void))
+  }
+
+  /** Same as {@link Store.close}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+/**
+ * Opens a store by its URL, or by `HOLDFAST_STORE` when there is none.
+ *
+ * - `file:PATH` (relative or absolute, taken as it is) or `file:///path` (percent-decoded): a folder on a local disk
+ * - `mem:`: this process's memory, a fresh store each time
+ *
+ * Opening does no I/O that changes anything: a folder is made by the first save.
+ *
+ * @example Save and load
+ * ```ts
+ * import { open } from "@holdfast/holdfast"
+ *
+ * await using store = await open("mem:")
+ * const info = await store.save("runs/42/state.json", JSON.stringify({ step: 1 }), { ifNoneMatch: "*" })
+ * await store.save("runs/42/state.json", JSON.stringify({ step: 2 }), { ifMatch: info.etag })
+ * const state = await (await store.load("runs/42/state.json")).json<{ step: number }>()
+ * console.assert(state.step === 2)
+ * ```
+ */
+export const open = async (url?: string | URL, options: OpenOptions = {}): Promise<Store> => {
+  const env = options.env ?? (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env
+  const text = url === undefined ? env?.[storeVariable] : String(url)
+  if (text === undefined || text === "") {
+    throw config(
+      url === undefined ? `no store URL was given and ${storeVariable} is not set` : "the store URL is empty",
+      'give a URL such as "file:./data" or "mem:"',
+    )
+  }
+  return await openBackend(await backendOf(text), options)
+}
+
+/** Opens a store over a backend of your own, or one that takes options a URL cannot hold. */
+export const openBackend = async (
+  backend: Effect.Effect<Backend, StoreError, Scope.Scope>,
+  options?: StoreOptions,
+): Promise<Store> => {
+  const scope = Scope.makeUnsafe()
+  try {
+    const made = await run(Effect.provideService(backend, Scope.Scope, scope))
+    return new Store(await run(makeObjectStore(made, options)), scope)
+  } catch (error) {
+    await run(Scope.close(scope, Exit.void))
+    throw error
+  }
+}
+
+const config = (detail: string, hint: string): StoreError =>
+  new StoreError({ reason: "Config", detail, hint, operation: "open" })
+
+const backendOf = async (url: string): Promise<Effect.Effect<Backend, StoreError, Scope.Scope>> => {
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase()
+  const rest = scheme === undefined ? url : url.slice(scheme.length + 1)
+  switch (scheme) {
+    case "mem": {
+      if (rest !== "") {
+        throw config(`"mem:" takes nothing after the colon, this has ${JSON.stringify(rest)}`, 'use "mem:"')
+      }
+      const memory = await import("./backends/memory.ts")
+      return memory.make()
+    }
+    case "file": {
+      const root = filePath(rest)
+      const disk = await import("./backends/disk/mod.ts")
+      return disk.make({ root })
+    }
+    case undefined:
+      throw config(
+        `${JSON.stringify(url)} is not a store URL: it has no scheme`,
+        `for a folder use ${JSON.stringify(`file:${url}`)}`,
+      )
+    default:
+      throw config(`stores of the kind "${scheme}:" are not known`, 'use "file:PATH" or "mem:"')
+  }
+}
+
+const filePath = (rest: string): string => {
+  if (!rest.startsWith("//")) {
+    if (rest === "") throw config('"file:" names no folder', 'give one, such as "file:./data"')
+    if (rest.includes("\0")) throw config("the path of the store holds a NUL character", "give the path of a folder")
+    return rest
+  }
+  const url = new URL(`file:${rest}`)
+  if (url.host !== "") {
+    throw config(
+      `"file:${rest}" names the host "${url.host}"`,
+      `use "file:///…" for an absolute path, "file:./…" for another`,
+    )
+  }
+  if (url.search !== "" || url.hash !== "") {
+    throw config(`"file:" takes no options, this has "${url.search}${url.hash}"`, "percent-encode ? and # in the path")
+  }
+  try {
+    return decodeURIComponent(url.pathname)
+  } catch {
+    throw config(`"file:${rest}" is not percent-encoded well`, 'write "%" as "%25", or use "file:/path"')
+  }
+}
+
+/** Runs an effect; failures come out as the StoreErrors they are. */
+const run = async <A>(effect: Effect.Effect<A, StoreError>): Promise<A> => {
+  const exit = await Effect.runPromiseExit(effect)
+  if (Exit.isSuccess(exit)) return exit.value
+  throw Option.getOrElse(Cause.findErrorOption(exit.cause), () => Cause.squash(exit.cause))
+}
+
+async function* iterate<A>(stream: Stream.Stream<A, StoreError>): AsyncGenerator<A> {
+  yield* Stream.toAsyncIterable(stream)
+}

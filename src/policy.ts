@@ -1,0 +1,298 @@
+/**
+ * When and how often a backend call happens: one `Backend → Backend` wrapper, outer to inner
+ *
+ *     span + metrics → circuit breaker → retry → permit → attempt timeout → backend call
+ *
+ * The order matters. The breaker sees one outcome per call, however often it was tried. A permit is held only
+ * while an attempt runs: a call that waits out its backoff does not keep others from going on, and neither does
+ * a body that is being read, so `copy` works with `concurrency: 1`. The timeout bounds an attempt, never a
+ * body: bodies have an idle timeout in `object-store.ts`.
+ *
+ * Only failures that are `transient` are tried again. A failure that may have taken effect leaves its mark on
+ * the final error (`ambiguous`), so that the engine can settle it by comparing write ids.
+ *
+ * @module
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
+import * as Semaphore from "effect/Semaphore"
+import type { Backend } from "./backend.ts"
+import { StoreError } from "./error.ts"
+import { PartPool } from "./streams/parts.ts"
+
+/** How transient failures are tried again; its input is the failure of the attempt before. */
+export type RetrySchedule = Schedule.Schedule<unknown, StoreError>
+
+/** Options of {@link withPolicy}; every backend's layer takes them as `policy`. */
+export interface PolicyOptions {
+  /**
+   * When a transient failure is tried again. Default {@link defaultRetry}. `"none"`: never. A schedule of your
+   * own replaces timing and count; permanent failures are never tried again, and the retry budget still holds.
+   */
+  readonly retry?: RetrySchedule | "none" | undefined
+  /**
+   * Calls in flight at once, over all keys. Default 64: enough to hide a wide-area round trip for small
+   * objects, few enough for one process's sockets and threads.
+   */
+  readonly concurrency?: number | undefined
+  /**
+   * Time for one attempt up to its answer; a body may take longer. Default 60 s: an 8 MiB part at 1.1 Mbit/s.
+   */
+  readonly attemptTimeout?: Duration.Input | undefined
+  /**
+   * After `failures` calls in a row have failed for want of an answer, fail at once for `cooldown`, then let a
+   * single call through to see. Default 5 and 10 s. `"none"`: always try.
+   */
+  readonly breaker?: { readonly failures?: number; readonly cooldown?: Duration.Input } | "none" | undefined
+}
+
+/** A retry schedule for the calls made inside an effect, instead of the layer's. */
+export const CurrentRetry: Context.Reference<RetrySchedule | "none" | undefined> = Context.Reference<
+  RetrySchedule | "none" | undefined
+>("@holdfast/holdfast/policy/CurrentRetry", { defaultValue: () => undefined })
+
+/** First backoff. Source: the AWS SDKs' standard mode (100 ms base, 20 s cap). */
+const baseDelay = 100
+const maxDelay = 20_000
+/** The longest `Retry-After` that is honoured in full. */
+const maxRetryAfter = 60_000
+
+/**
+ * Up to four more attempts after 0–100 ms, 0–200 ms, 0–400 ms, 0–800 ms (full jitter, so that callers who failed
+ * together do not come back together), but never sooner than the store asked with `Retry-After` (up to 60 s).
+ */
+export const defaultRetry: RetrySchedule = Schedule.exponential(baseDelay, 2).pipe(
+  Schedule.setInputType<StoreError>(),
+  Schedule.modifyDelay(({ duration, input }) =>
+    Effect.map(Random.next, (random) => {
+      const jittered = Math.min(Duration.toMillis(duration), maxDelay) * random
+      return Duration.millis(Math.max(jittered, Math.min(input.retryAfter ?? 0, maxRetryAfter)))
+    })
+  ),
+  Schedule.upTo({ times: 4 }),
+)
+
+/**
+ * What keeps an outage from being multiplied: a bucket of 500 tokens; a retry costs 5, after a timeout 10; a
+ * first attempt that succeeds earns 1. Source: the AWS SDKs' standard mode.
+ */
+class RetryBudget {
+  static readonly capacity = 500
+  #tokens = RetryBudget.capacity
+
+  spend(error: StoreError): boolean {
+    const cost = error.reason === "Timeout" ? 10 : 5
+    if (this.#tokens < cost) return false
+    this.#tokens -= cost
+    return true
+  }
+
+  earn(): void {
+    if (this.#tokens < RetryBudget.capacity) this.#tokens++
+  }
+}
+
+/** Opens after `failures` calls in a row without an answer; half open, it lets one call through. */
+class Breaker {
+  readonly #failures: number
+  readonly #cooldown: number
+  #inRow = 0
+  #openUntil: number | undefined
+  #probing = false
+
+  constructor(failures: number, cooldown: number) {
+    this.#failures = failures
+    this.#cooldown = cooldown
+  }
+
+  /** Milliseconds until the next call may go through; 0: this one may, and must be followed by `record`. */
+  admit(now: number): number {
+    if (this.#openUntil === undefined) return 0
+    if (now < this.#openUntil) return this.#openUntil - now
+    if (this.#probing) return this.#cooldown
+    this.#probing = true
+    return 0
+  }
+
+  record(outcome: "answer" | "silence" | "interrupted", now: number): void {
+    const probed = this.#probing
+    this.#probing = false
+    if (outcome === "answer") {
+      this.#inRow = 0
+      this.#openUntil = undefined
+    } else if (outcome === "silence") {
+      this.#inRow++
+      if (probed || this.#inRow >= this.#failures) this.#openUntil = now + this.#cooldown
+    }
+  }
+
+  get failures(): number {
+    return this.#inRow
+  }
+}
+
+const requests = Metric.counter("holdfast_requests_total", {
+  description: "Backend calls by backend, operation and outcome",
+  incremental: true,
+})
+const retries = Metric.counter("holdfast_retries_total", { description: "Attempts after the first", incremental: true })
+const bytesMoved = Metric.counter("holdfast_bytes_total", {
+  description: "Bytes given to put and putPart, and promised by get",
+  incremental: true,
+})
+const seconds = Metric.histogram("holdfast_request_seconds", {
+  description: "Time of a backend call, its retries included",
+  boundaries: Metric.exponentialBoundaries({ start: 0.001, factor: 4, count: 8 }),
+})
+
+/** What a call is, as far as policy cares. */
+interface Call {
+  readonly operation: string
+  readonly key?: string | undefined
+  /** The call changes what is stored. */
+  readonly mutates: boolean
+  /** The buffer it sends. */
+  readonly bytes?: Uint8Array | undefined
+}
+
+/**
+ * Wraps a backend in retries, a breaker, permits, timeouts, spans and metrics. State (budget, breaker, permits)
+ * belongs to the wrapper: wrap a backend once and share it.
+ */
+export const withPolicy = (backend: Backend, options: PolicyOptions = {}): Backend => {
+  const layerRetry = options.retry ?? defaultRetry
+  const permits = Semaphore.makeUnsafe(options.concurrency ?? 64)
+  const attemptTimeout = Duration.fromInputUnsafe(options.attemptTimeout ?? "60 seconds")
+  const budget = new RetryBudget()
+  const breaker = options.breaker === "none" ? undefined : new Breaker(
+    options.breaker?.failures ?? 5,
+    Duration.toMillis(Duration.fromInputUnsafe(options.breaker?.cooldown ?? "10 seconds")),
+  )
+
+  const guard = <A>(call: Call, effect: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> =>
+    Effect.suspend(() => {
+      let attempts = 0
+      let ambiguous = false
+      const { operation, key } = call
+
+      const attempt = Effect.suspend(() => {
+        attempts++
+        return effect
+      }).pipe(
+        Effect.timeoutOrElse({
+          duration: attemptTimeout,
+          orElse: () =>
+            Effect.fail(
+              new StoreError({
+                reason: "Timeout",
+                detail: `no answer within ${Duration.format(attemptTimeout)}`,
+                backend: backend.name,
+                operation,
+                key,
+              }),
+            ),
+        }),
+        Semaphore.withPermits(permits, 1),
+        Effect.onExit((exit) => {
+          if (Exit.isSuccess(exit)) return Effect.void
+          const failure = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+          // Whoever did not answer in full may still be reading the buffer.
+          if (call.bytes !== undefined) PartPool.abandon(call.bytes)
+          if (call.mutates && (failure === undefined || failure.ambiguous)) ambiguous = true
+          return Effect.void
+        }),
+        Effect.withSpan(`holdfast.${operation}.attempt`),
+      )
+
+      const retried = Effect.flatMap(CurrentRetry, (callRetry) => {
+        const schedule = callRetry ?? layerRetry
+        return schedule === "none" ? attempt : Effect.retry(attempt, {
+          schedule,
+          while: (error) => error.transient && budget.spend(error),
+        })
+      })
+
+      const run = Effect.mapError(retried, (error) => error.with({ attempts, ambiguous }))
+
+      const measured = Effect.flatMap(Clock.currentTimeMillis, (started) => {
+        const wait = breaker?.admit(started) ?? 0
+        if (wait > 0) {
+          return Effect.fail(
+            new StoreError({
+              reason: "Unavailable",
+              detail: `the store failed to answer ${breaker!.failures} calls in a row; not trying again yet`,
+              hint: `wait ${Math.ceil(wait / 1000)} s; then one call is let through to see`,
+              backend: backend.name,
+              operation,
+              key,
+              ambiguous: false,
+              attempts: 0,
+              retryAfter: wait,
+            }),
+          )
+        }
+        return Effect.onExit(run, (exit) =>
+          Effect.flatMap(Clock.currentTimeMillis, (now) => {
+            const failure = Exit.isSuccess(exit) ? undefined : Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+            const interrupted = !Exit.isSuccess(exit) && failure === undefined
+            const silence = failure?.reason === "Unavailable" || failure?.reason === "Timeout"
+            breaker?.record(interrupted ? "interrupted" : silence && failure.transient ? "silence" : "answer", now)
+            if (Exit.isSuccess(exit) && attempts === 1) budget.earn()
+            const tags = { backend: backend.name, operation }
+            const outcome = Exit.isSuccess(exit) ? "ok" : failure?.reason ?? "interrupted"
+            return Effect.all([
+              Metric.update(Metric.withAttributes(requests, { ...tags, outcome }), 1),
+              Metric.update(Metric.withAttributes(seconds, tags), (now - started) / 1000),
+              attempts > 1 ? Metric.update(Metric.withAttributes(retries, tags), attempts - 1) : Effect.void,
+            ], { discard: true })
+          }))
+      })
+
+      return measured.pipe(
+        Effect.withSpan(`holdfast.${operation}`, {
+          attributes: key === undefined ? { backend: backend.name } : { backend: backend.name, key },
+        }),
+      )
+    })
+
+  const count = (operation: string, bytes: number): Effect.Effect<void> =>
+    Metric.update(Metric.withAttributes(bytesMoved, { backend: backend.name, operation }), bytes)
+
+  const read = <A>(operation: string, key: string | undefined, effect: Effect.Effect<A, StoreError>) =>
+    guard({ operation, key, mutates: false }, effect)
+  const write = <A>(operation: string, key: string | undefined, effect: Effect.Effect<A, StoreError>) =>
+    guard({ operation, key, mutates: true }, effect)
+
+  return {
+    name: backend.name,
+    capabilities: backend.capabilities,
+    stat: (key) => read("stat", key, backend.stat(key)),
+    get: (key, o) => Effect.tap(read("get", key, backend.get(key, o)), (got) => count("get", got.length)),
+    put: (key, bytes, o) =>
+      Effect.tap(
+        guard({ operation: "put", key, mutates: true, bytes }, backend.put(key, bytes, o)),
+        () => count("put", bytes.length),
+      ),
+    list: (o) => read("list", o?.prefix, backend.list(o)),
+    remove: (key, o) => write("remove", key, backend.remove(key, o)),
+    removeMany: (keys) => write("removeMany", undefined, backend.removeMany(keys)),
+    createUpload: (key, head) => write("createUpload", key, backend.createUpload(key, head)),
+    putPart: (upload, part, bytes) =>
+      Effect.tap(
+        guard({ operation: "putPart", key: upload.key, mutates: true, bytes }, backend.putPart(upload, part, bytes)),
+        () => count("putPart", bytes.length),
+      ),
+    completeUpload: (upload, parts, o) => write("completeUpload", upload.key, backend.completeUpload(upload, parts, o)),
+    abortUpload: (upload) => write("abortUpload", upload.key, backend.abortUpload(upload)),
+    copy: backend.copy && ((from, to, o) => write("copy", to, backend.copy!(from, to, o))),
+    move: backend.move && ((from, to, o) => write("move", to, backend.move!(from, to, o))),
+  }
+}

@@ -1,0 +1,6 @@
+/**
+ * What a program that uses Holdfast can test itself with: backends that fail on purpose.
+ *
+ * @module
+ */
+export * from "./faulty.ts"
