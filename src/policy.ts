@@ -274,7 +274,7 @@ export const withPolicy = (backend: Backend, options: PolicyOptions = {}): Backe
   return {
     name: backend.name,
     capabilities: backend.capabilities,
-    stat: (key) => read("stat", key, backend.stat(key)),
+    stat: (key, o) => read("stat", key, backend.stat(key, o)),
     get: (key, o) => Effect.tap(read("get", key, backend.get(key, o)), (got) => count("get", got.length)),
     put: (key, bytes, o) =>
       Effect.tap(
@@ -294,5 +294,11 @@ export const withPolicy = (backend: Backend, options: PolicyOptions = {}): Backe
     abortUpload: (upload) => write("abortUpload", upload.key, backend.abortUpload(upload)),
     copy: backend.copy && ((from, to, o) => write("copy", to, backend.copy!(from, to, o))),
     move: backend.move && ((from, to, o) => write("move", to, backend.move!(from, to, o))),
+    copyPart: backend.copyPart &&
+      ((upload, part, source) => write("copyPart", upload.key, backend.copyPart!(upload, part, source))),
+    listUploads: backend.listUploads && ((o) => read("listUploads", o?.prefix, backend.listUploads!(o))),
+    listParts: backend.listParts && ((upload) => read("listParts", upload.key, backend.listParts!(upload))),
+    listVersions: backend.listVersions && ((o) => read("listVersions", o?.prefix, backend.listVersions!(o))),
+    presign: backend.presign && ((method, key, o) => read("presign", key, backend.presign!(method, key, o))),
   }
 }

@@ -57,13 +57,15 @@ interface Stored extends ObjectHead {
   readonly modified: number
   readonly crc32: number
   readonly sha256: string | undefined
+  readonly length: number | undefined
   readonly pieces: ReadonlyArray<Uint8Array>
 }
 
 interface Pending {
   readonly key: string
   readonly head: ObjectHead
-  readonly parts: Map<number, Part & { readonly bytes: Uint8Array }>
+  readonly started: Date
+  readonly parts: Map<number, Part & { readonly crc32: number; readonly bytes: Uint8Array }>
 }
 
 /** Provides an {@link ObjectStore} in memory, empty when the layer is built. */
@@ -111,8 +113,13 @@ export const make: () => Effect.Effect<Backend> = () =>
       if (ifMatch !== undefined && object?.writeId !== ifMatch) return mismatch(operation, key, ifMatch, object)
     }
 
-    const corrupt = (operation: string, key: string, actual: number, expected: number): StoreError | undefined =>
-      actual === expected ? undefined : fail(
+    const corrupt = (
+      operation: string,
+      key: string,
+      actual: number,
+      expected: number | undefined,
+    ): StoreError | undefined =>
+      expected === undefined || actual === expected ? undefined : fail(
         "Corrupt",
         operation,
         key,
@@ -167,9 +174,9 @@ export const make: () => Effect.Effect<Backend> = () =>
         const modified = yield* Clock.currentTimeMillis
         const refused = corrupt("put", key, crc32(bytes), options.crc32) ?? refusal("put", key, options)
         if (refused !== undefined) return yield* refused
-        const { crc32: crc, sha256 } = options
+        const { crc32: crc, sha256, length } = options
         const pieces = [new Uint8Array(bytes)]
-        return store(key, { ...headOf(options), size: bytes.length, modified, crc32: crc, sha256, pieces })
+        return store(key, { ...headOf(options), size: bytes.length, modified, crc32: crc, sha256, length, pieces })
       }),
 
       list: (options) => Effect.suspend(() => page(keys, objects, options)),
@@ -191,9 +198,9 @@ export const make: () => Effect.Effect<Backend> = () =>
         ),
 
       createUpload: (key, head) =>
-        Effect.sync(() => {
+        Effect.map(Clock.currentTimeMillis, (now) => {
           const id = String(++uploadsBegun)
-          uploads.set(id, { key, head: headOf(head), parts: new Map() })
+          uploads.set(id, { key, head: headOf(head), started: new Date(now), parts: new Map() })
           return { id, key }
         }),
 
@@ -203,7 +210,7 @@ export const make: () => Effect.Effect<Backend> = () =>
           if (upload === undefined) return Effect.fail(fail("NotFound", "putPart", key, `upload "${id}" is over`))
           const refused = corrupt("putPart", key, crc32(bytes), crc)
           if (refused !== undefined) return Effect.fail(refused)
-          const part: Part = { number, offset, size: bytes.length, crc32: crc }
+          const part = { number, offset, size: bytes.length, crc32: crc }
           upload.parts.set(number, { ...part, bytes: new Uint8Array(bytes) })
           return Effect.succeed(part)
         }),
@@ -232,10 +239,27 @@ export const make: () => Effect.Effect<Backend> = () =>
         const refused = corrupt("completeUpload", key, crc, options.crc32) ?? refusal("completeUpload", key, options)
         if (refused !== undefined) return yield* refused
         uploads.delete(id)
-        return store(key, { ...upload.head, size, modified, crc32: crc, sha256: options.sha256, pieces })
+        const { sha256, length } = options
+        return store(key, { ...upload.head, size, modified, crc32: crc, sha256, length, pieces })
       }),
 
       abortUpload: ({ id }) => Effect.sync(() => void uploads.delete(id)),
+
+      listUploads: ({ prefix = "" } = {}) =>
+        Effect.sync(() => ({
+          uploads: Array.from(uploads, ([id, { key, started }]) => ({ id, key, started: new Date(started) }))
+            .filter(({ key }) => key.startsWith(prefix))
+            .sort((a, b) => compareKeys(a.key, b.key) || a.started.getTime() - b.started.getTime()),
+        })),
+
+      listParts: ({ id, key }) =>
+        Effect.suspend(() => {
+          const upload = uploads.get(id)
+          if (upload === undefined) return Effect.fail(fail("NotFound", "listParts", key, `upload "${id}" is over`))
+          const parts = Array.from(upload.parts.values(), ({ bytes: _, ...part }): Part => part)
+          return Effect.succeed(parts.sort((a, b) => a.number - b.number))
+        }),
+
       copy: duplicate("copy"),
       move: duplicate("move"),
     }
@@ -243,10 +267,11 @@ export const make: () => Effect.Effect<Backend> = () =>
   })
 
 /** The head alone, in a copy that its giver cannot change any more. */
-const headOf = ({ contentType, metadata, writeId }: ObjectHead): ObjectHead => ({
+const headOf = ({ contentType, metadata, writeId, codec }: ObjectHead): ObjectHead => ({
   contentType,
   metadata: { ...metadata },
   writeId,
+  codec,
 })
 
 /** What callers get to know: fresh on each call, so that nothing they do to it reaches the store. */
@@ -259,6 +284,8 @@ const describe = (key: string, object: Stored): ObjectInfo => ({
   metadata: { ...object.metadata },
   crc32: object.crc32,
   sha256: object.sha256,
+  codec: object.codec,
+  length: object.length,
   writeId: object.writeId,
 })
 

@@ -78,9 +78,13 @@ test("faulty() reaches every operation", () =>
         backend.abortUpload(upload),
         backend.copy!("a", "b", copying),
         backend.move!("a", "b", copying),
+        backend.listUploads!(),
+        backend.listParts!(upload),
       ]
       for (const call of calls) yield* expectReason(call, "Unavailable")
-      const operations = Object.keys(backend).filter((name) => name !== "name" && name !== "capabilities")
+      const operations = Object.entries(backend).filter(([, value]) => typeof value === "function").map(([name]) =>
+        name
+      )
       expect(injected.map(({ operation }) => operation)).toEqual(operations as never)
     })))
 

@@ -182,11 +182,11 @@ export const faulty = (inner: Backend, options: FaultyOptions = {}): Faulty => {
     return { ...result, body: passOn(result.body, ended) }
   }
 
-  const { copy, move } = inner
+  const { copy, move, copyPart, listUploads, listParts, listVersions, presign } = inner
   const backend: Backend = {
     name: inner.name,
     capabilities: inner.capabilities,
-    stat: (key) => intercept("stat", key, () => inner.stat(key)),
+    stat: (key, options) => intercept("stat", key, () => inner.stat(key, options)),
     get: (key, options) => intercept("get", key, () => Effect.map(inner.get(key, options), track)),
     put: (key, bytes, options) => intercept("put", key, (sent) => inner.put(key, sent, options), bytes),
     list: (options) => intercept("list", options?.prefix ?? "", () => inner.list(options)),
@@ -200,6 +200,14 @@ export const faulty = (inner: Backend, options: FaultyOptions = {}): Faulty => {
     abortUpload: (upload) => intercept("abortUpload", upload.key, () => inner.abortUpload(upload)),
     copy: copy && ((from, to, options) => intercept("copy", from, () => copy(from, to, options))),
     move: move && ((from, to, options) => intercept("move", from, () => move(from, to, options))),
+    copyPart: copyPart &&
+      ((upload, part, source) => intercept("copyPart", upload.key, () => copyPart(upload, part, source))),
+    listUploads: listUploads &&
+      ((options) => intercept("listUploads", options?.prefix ?? "", () => listUploads(options))),
+    listParts: listParts && ((upload) => intercept("listParts", upload.key, () => listParts(upload))),
+    listVersions: listVersions &&
+      ((options) => intercept("listVersions", options?.prefix ?? "", () => listVersions(options))),
+    presign: presign && ((method, key, options) => intercept("presign", key, () => presign(method, key, options))),
   }
   return {
     backend,

@@ -232,6 +232,8 @@ export const infoOf = (key: string, stat: BigIntStats, record: WriteRecord): Obj
   metadata: { ...record.metadata },
   crc32: record.crc32,
   sha256: record.sha256,
+  codec: record.codec,
+  length: record.length,
   writeId: record.writeId,
 })
 

@@ -29,6 +29,8 @@ export interface WriteRecord {
   readonly mtime: number
   readonly crc32?: number | undefined
   readonly sha256?: string | undefined
+  readonly codec?: string | undefined
+  readonly length?: number | undefined
   readonly contentType?: string | undefined
   readonly metadata?: Readonly<Record<string, string>> | undefined
 }

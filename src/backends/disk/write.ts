@@ -68,8 +68,8 @@ export const copy = async (
         },
       )
     }
-    const { contentType, metadata, sha256 } = info
-    const head = { writeId, crc32: crc, contentType, metadata, sha256 }
+    const { contentType, metadata, sha256, codec, length } = info
+    const head = { writeId, crc32: crc, contentType, metadata, sha256, codec, length }
     return await commit(root, to, { temp, stat: await temp.seal(), head, condition }, signal)
   } finally {
     await handle.close()
@@ -80,10 +80,13 @@ interface Pending {
   readonly key: string
   readonly head: ObjectHead
   readonly temp: TempFile
-  readonly parts: Map<number, Part>
+  readonly parts: Map<number, StoredPart>
   /** Why the upload cannot be completed any more: a file that failed to sync must not be trusted again. */
   broken: unknown
 }
+
+/** A part whose bytes are in the file. */
+type StoredPart = Part & { readonly crc32: number }
 
 /** The uploads begun by one store. Each is an open file that parts are written into, where they belong. */
 export class Uploads {
@@ -94,22 +97,22 @@ export class Uploads {
     this.#root = root
   }
 
-  async create(key: string, { contentType, metadata, writeId }: ObjectHead): Promise<Upload> {
+  async create(key: string, { contentType, metadata, writeId, codec }: ObjectHead): Promise<Upload> {
     const temp = await (await this.#root.writable()).create()
     const id = crypto.randomUUID()
-    const head = { contentType, metadata: { ...metadata }, writeId }
+    const head = { contentType, metadata: { ...metadata }, writeId, codec }
     this.#pending.set(id, { key, head, temp, parts: new Map(), broken: undefined })
     return { id, key }
   }
 
   async putPart(
     upload: Upload,
-    { number, offset, crc32: crc }: Pick<Part, "number" | "offset" | "crc32">,
+    { number, offset, crc32: crc }: { readonly number: number; readonly offset: number; readonly crc32: number },
     bytes: Uint8Array,
   ): Promise<Part> {
     const pending = this.#find(upload)
     demandCrc(crc32(bytes), crc)
-    const part: Part = { number, offset, size: bytes.length, crc32: crc }
+    const part = { number, offset, size: bytes.length, crc32: crc }
     // While it is being written over, the part is not there.
     pending.parts.delete(number)
     await pending.temp.write(bytes, offset)
@@ -120,14 +123,15 @@ export class Uploads {
   async complete(
     upload: Upload,
     parts: ReadonlyArray<Part>,
-    { size, crc32: crc, sha256, ...condition }: CompleteOptions,
+    { size, crc32: announced, sha256, length, ...condition }: CompleteOptions,
     signal: AbortSignal,
   ): Promise<ObjectInfo> {
     const pending = this.#find(upload)
     refuseWeak(condition.ifMatch)
-    demandCrc(joined(pending.parts, parts, size), crc)
+    const crc = joined(pending.parts, parts, size)
+    demandCrc(crc, announced ?? crc)
     const stat = await this.#seal(pending, size)
-    const head = { ...pending.head, crc32: crc, sha256 }
+    const head = { ...pending.head, crc32: crc, sha256, length }
     const { temp, key } = pending
     const info = await commit(this.#root, key, { temp, stat, head, condition }, signal)
     this.#pending.delete(upload.id)
@@ -166,7 +170,7 @@ export class Uploads {
 }
 
 /** CRC-32 of the parts in a row; fails unless they are stored and cover `size` bytes in order without gaps. */
-const joined = (stored: ReadonlyMap<number, Part>, parts: ReadonlyArray<Part>, size: number): number => {
+const joined = (stored: ReadonlyMap<number, StoredPart>, parts: ReadonlyArray<Part>, size: number): number => {
   let end = 0
   let crc = 0
   for (const { number, offset, size: partSize, crc32: partCrc } of parts) {
@@ -176,7 +180,7 @@ const joined = (stored: ReadonlyMap<number, Part>, parts: ReadonlyArray<Part>, s
       throw refuse("InvalidInput", `part ${number} does not continue at byte ${end} as it was stored`)
     }
     end += partSize
-    crc = combineCrc32(crc, partCrc, partSize)
+    crc = combineCrc32(crc, part.crc32, partSize)
   }
   if (end !== size) throw refuse("InvalidInput", `its parts have ${end} bytes, ${size} were announced`)
   return crc
