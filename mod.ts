@@ -21,30 +21,42 @@
 export type {
   Backend,
   Capabilities,
+  CustomerKey,
+  Encryption,
   ListPage,
   ObjectEntry,
   ObjectInfo,
   PartRules,
+  Presigned,
   RemoveResult,
+  Upload,
+  UploadEntry,
+  VersionEntry,
   WriteCondition,
 } from "./src/backend.ts"
 export { allReasons, type Reason, StoreError, type StoreErrorArgs } from "./src/error.ts"
 export { keyFlaw, maxKeyBytes, maxMetadataBytes, metadataFlaw, prefixFlaw } from "./src/key.ts"
 export { Loaded } from "./src/load.ts"
-export {
-  type CallOptions,
-  type CopyOptions,
-  type ListOptions,
-  type LoadOptions,
-  makeObjectStore,
-  ObjectStore,
-  type ObjectStoreService,
-  type RemoveOptions,
-  type SaveOptions,
-  type SaveSink,
-  type StoreOptions,
-} from "./src/object-store.ts"
+export { makeObjectStore, ObjectStore, type ObjectStoreService } from "./src/object-store.ts"
+export type {
+  CallOptions,
+  CompressionOptions,
+  CopyOptions,
+  EncryptionInput,
+  ListOptions,
+  LoadOptions,
+  PresignOptions,
+  ReadOptions,
+  RemoveOptions,
+  SaveOptions,
+  StatOptions,
+  StoreOptions,
+  Verified,
+  VerifyOptions,
+} from "./src/options.ts"
 export { type Listing, open, openBackend, type OpenOptions, Store, storeVariable } from "./src/open.ts"
 export { CurrentRetry, defaultRetry, type PolicyOptions, type RetrySchedule, withPolicy } from "./src/policy.ts"
 export type { Progress } from "./src/save.ts"
+export type { SaveSink } from "./src/sink.ts"
+export { type Codec, defaultCodec } from "./src/streams/codec.ts"
 export type { Source } from "./src/streams/source.ts"

@@ -5,7 +5,7 @@ import * as Schedule from "effect/Schedule"
 import type { Backend } from "./backend.ts"
 import * as Memory from "./backends/memory.ts"
 import { StoreError } from "./error.ts"
-import type { LoadOptions, StoreOptions } from "./object-store.ts"
+import type { LoadOptions, StoreOptions } from "./options.ts"
 import { openBackend, type Store } from "./open.ts"
 import { cut, fail, type Faulty, faulty, flip, type Rule, stall, truncate } from "./testing/faulty.ts"
 
@@ -18,7 +18,11 @@ const storeWith = async (
 ): Promise<{ store: Store; faults: Faulty; inner: Backend }> => {
   const inner = await Effect.runPromise(Memory.make())
   const faults = faulty(change(inner), { rules, seed: 1 })
-  const store = await openBackend(Effect.succeed(faults.backend), { policy: { retry: soon }, ...options })
+  const store = await openBackend(Effect.succeed(faults.backend), {
+    policy: { retry: soon },
+    compression: "none",
+    ...options,
+  })
   await store.save("k", bytes)
   return { store, faults, inner }
 }
@@ -35,7 +39,7 @@ const outcome = async (store: Store, options?: LoadOptions): Promise<string> => 
       if (Buffer.compare(chunk, bytes.subarray(delivered, delivered + chunk.length)) !== 0) return "wrong bytes"
       delivered += chunk.length
     }
-    return delivered === from + loaded.length ? "whole" : "short"
+    return delivered === from + loaded.length! ? "whole" : "short"
   } catch (error) {
     if (StoreError.is(error)) return error.reason
     throw error

@@ -1,20 +1,21 @@
 /**
- * One load, from an object to a Web stream.
+ * One load, from an object to a Web stream of what was saved.
  *
- * The body heals itself: when the connection under it breaks or stalls, it asks for the rest from the exact
- * byte, on the condition that the object is still the same. What cannot be healed is an error, never a quiet
- * end: fewer bytes than promised is `Truncated`, another object `Changed`, and a whole object whose CRC-32 is
- * not the stored one `Corrupt`.
+ * Whether and how the stored bytes are encoded is in the object's metadata; nothing is guessed from the bytes. An
+ * encoded object is decoded on its way, each frame checked before its plaintext is released. A range of it costs what
+ * its frames cost: the tail says where they are (zstd); what cannot be entered in the middle is decoded from its start.
  *
  * @module
  */
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Backend, GetOptions, GetResult, ObjectInfo } from "./backend.ts"
+import { type BodyPlan, healingBody } from "./body.ts"
+import { codecOf, decodedBody, type Decoding, loadTail, type Window } from "./decode.ts"
+import { withLength } from "./encoding.ts"
 import { StoreError } from "./error.ts"
-import { CurrentRetry, defaultRetry, type RetrySchedule } from "./policy.ts"
-import { type Progress, report } from "./save.ts"
-import { crc32, formatCrc32 } from "./streams/crc32.ts"
+import { report } from "./save.ts"
+import type { Codec } from "./streams/codec.ts"
+import { planRange, type Tail } from "./streams/container.ts"
 
 /**
  * An object on its way in. Read `body`, or one of the methods that read it for you, or `cancel` it; a body left
@@ -27,37 +28,42 @@ import { crc32, formatCrc32 } from "./streams/crc32.ts"
  * await using store = await open("mem:")
  * await store.save("notes/1", "hello")
  * await using loaded = await store.load("notes/1")
- * console.assert(loaded.info.size === 5)
+ * console.assert(loaded.length === 5)
  * console.assert(await loaded.text() === "hello")
  * ```
  */
 export class Loaded {
   /** Facts of the whole object, from the same write as the bytes. */
   readonly info: ObjectInfo
-  /** First byte of `body` within the object. */
+  /** First byte of `body` within what was saved. */
   readonly offset: number
-  /** Bytes that `body` delivers. */
-  readonly length: number
+  /** Bytes that `body` delivers; `undefined` when only decoding a foreign object can tell. */
+  readonly length: number | undefined
   /** The bytes, pulled on demand. Errors are {@link StoreError}s. */
   readonly body: ReadableStream<Uint8Array>
 
   /** Made by `load`. */
-  constructor(info: ObjectInfo, offset: number, length: number, body: ReadableStream<Uint8Array>) {
+  constructor(info: ObjectInfo, offset: number, length: number | undefined, body: ReadableStream<Uint8Array>) {
     this.info = info
     this.offset = offset
     this.length = length
     this.body = body
   }
 
-  /** All bytes in one array; the object must fit into memory. */
+  /** All bytes in one array; they must fit into memory. */
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {
-    const all = new Uint8Array(this.length)
+    let all = new Uint8Array(this.length ?? 64 * 1024)
     let filled = 0
     for await (const chunk of this.body) {
+      if (filled + chunk.length > all.length) {
+        const larger = new Uint8Array(Math.max(2 * all.length, filled + chunk.length))
+        larger.set(all.subarray(0, filled))
+        all = larger
+      }
       all.set(chunk, filled)
       filled += chunk.length
     }
-    return all
+    return filled === all.length ? all : all.slice(0, filled)
   }
 
   /** The bytes decoded as UTF-8; malformed UTF-8 is a `TypeError`. */
@@ -82,230 +88,151 @@ export class Loaded {
 }
 
 /** A load whose options have been checked. */
-export interface LoadPlan {
-  readonly key: string
+export interface LoadPlan extends BodyPlan {
+  /** What is wanted of the plaintext, and under which conditions. */
   readonly get: GetOptions
-  /** Milliseconds a read may take before the body is given up and asked for again. */
-  readonly idleTimeout: number
-  readonly signal: AbortSignal | undefined
-  readonly onProgress: ((progress: Progress) => void) | undefined
-  /** The call's retry schedule, or else the layer's. */
-  readonly retry: RetrySchedule | "none" | undefined
+  /** How a foreign object is encoded; `"none"`: the stored bytes of any object, as they are. */
+  readonly decode: Codec | "none" | undefined
+  /** Most bytes that a foreign object may decode to. */
+  readonly maxLength: number | undefined
 }
-
-/** The error of a caller's signal. */
-export const aborted = (operation: string, key: string | undefined, signal: AbortSignal): StoreError =>
-  new StoreError({
-    reason: "Aborted",
-    ambiguous: operation !== "load",
-    detail: "the signal was aborted",
-    operation,
-    key,
-    cause: signal.reason,
-  })
 
 /** Begins a load. The body it returns outlives the effect. */
-export const runLoad: (
-  backend: Backend,
-  plan: LoadPlan,
-) => Effect.Effect<Loaded, StoreError> = Effect.fnUntraced(function* (
-  backend: Backend,
-  plan: LoadPlan,
-): Effect.fn.Return<Loaded, StoreError> {
-  const context = yield* Effect.context<never>()
-  return yield* Effect.uninterruptibleMask((restore) =>
-    Effect.map(restore(backend.get(plan.key, plan.get)), (got) => {
-      const { info, offset, length } = got
-      return new Loaded(info, offset, length, healingBody(backend, plan, got, context))
+export const runLoad = (backend: Backend, plan: LoadPlan): Effect.Effect<Loaded, StoreError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const context = yield* Effect.context<never>()
+      const ranged = (plan.get.offset ?? 0) > 0 || plan.get.length !== undefined
+      const begun = yield* Effect.matchEffect(restore(backend.get(plan.key, plan.get)), {
+        onSuccess: (got) => Effect.succeed({ got, info: got.info }),
+        // The range may lie behind the stored bytes of an object and yet within what they decode to.
+        onFailure: (error) =>
+          error.reason === "RangeNotSatisfiable" && ranged && plan.decode !== "none"
+            ? restore(backend.stat(plan.key, plan.get)).pipe(
+              Effect.flatMap((info) => {
+                const { ifMatch, ifNoneMatch } = plan.get
+                // Another object than the conditions speak of: then the refusal stands.
+                const other = (ifMatch !== undefined && ifMatch !== info.etag) || ifNoneMatch === info.etag
+                return other || (info.codec === undefined && plan.decode === undefined)
+                  ? Effect.fail(error)
+                  : Effect.succeed({ got: undefined, info })
+              }),
+            )
+            : Effect.fail(error),
+      })
+      const { got, info } = begun
+      const discard = got === undefined ? Effect.void : Effect.promise(() => got.body.cancel().catch(() => undefined))
+      const open = (result: GetResult, progress: boolean): ReadableStream<Uint8Array> =>
+        healingBody(backend, progress ? plan : { ...plan, onProgress: undefined }, result, context)
+
+      const codec = plan.decode === "none" ? undefined : yield* Effect.onError(
+        codecOf(backend.name, info),
+        () => discard,
+      )
+      const foreign = codec === undefined && plan.decode !== "none" ? plan.decode : undefined
+      if (got !== undefined && codec === undefined && foreign === undefined) {
+        return new Loaded(withLength(info), got.offset, got.length, open(got, true))
+      }
+      if (ranged) yield* discard
+      return yield* Effect.onError(
+        restore(decodedLoad(backend, plan, { info, got: ranged ? undefined : got, codec, foreign, open })),
+        () => discard,
+      )
     })
   )
-})
 
-const healingBody = (
-  backend: Backend,
-  plan: LoadPlan,
-  first: GetResult,
-  context: Context.Context<never>,
-): ReadableStream<Uint8Array> => {
-  const { key, signal } = plan
-  const { info, offset, length } = first
-  const whole = offset === 0 && length === info.size && info.crc32 !== undefined
-  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined = first.body.getReader()
-  let delivered = 0
-  let crc = 0
-  let onAbort: (() => void) | undefined
-  const watchdog = new Watchdog(
-    plan.idleTimeout,
-    (detail) => fault({ reason: "Timeout", ambiguous: false, detail }),
-  )
-
-  const fault = (fields: Omit<ConstructorParameters<typeof StoreError>[0], "operation" | "key">): StoreError =>
-    new StoreError({ backend: backend.name, ...fields, operation: "load", key })
-
-  const drop = async (reason: unknown): Promise<void> => {
-    const dropped = reader
-    reader = undefined
-    await dropped?.cancel(reason).catch(() => undefined)
-  }
-
-  /** Reads one chunk, or throws. */
-  const readChunk = async (): Promise<Uint8Array> => {
-    while (true) {
-      const { done, value } = await watchdog.watch(reader!.read())
-      if (done) throw fault({ reason: "Truncated", detail: `the body ended after ${delivered} of ${length} bytes` })
-      if (delivered + value.length > length) {
-        throw fault({ reason: "Protocol", detail: `the body has more than the ${length} bytes promised` })
-      }
-      if (value.length > 0) return value
-    }
-  }
-
-  const asStoreError = (cause: unknown): StoreError =>
-    StoreError.is(cause) ? cause : fault({
-      reason: "Unavailable",
-      ambiguous: false,
-      detail: `the body broke after ${delivered} of ${length} bytes`,
-      cause,
-    })
-
-  /** Asks for the rest of the same object and reads its first chunk. */
-  const resumeOnce = Effect.gen(function* () {
-    const rest = { offset: offset + delivered, length: length - delivered, ifMatch: info.etag }
-    const got = yield* Effect.mapError(
-      backend.get(key, rest),
-      (error) =>
-        error.reason === "PreconditionFailed" || error.reason === "NotFound" || error.reason === "RangeNotSatisfiable"
-          ? fault({
-            reason: "Changed",
-            detail: `the object changed after ${delivered} of ${length} bytes`,
-            cause: error,
-          })
-          : error.with({ transient: false }),
-    )
-    reader = got.body.getReader()
-    if (got.info.etag !== info.etag || got.offset !== rest.offset || got.length !== rest.length) {
-      yield* Effect.promise(() => drop(undefined))
-      return yield* fault({ reason: "Changed", detail: `the object changed after ${delivered} of ${length} bytes` })
-    }
-    return yield* Effect.tryPromise({ try: readChunk, catch: asStoreError }).pipe(
-      Effect.tapError((error) => Effect.promise(() => drop(error))),
-    )
-  })
-
-  /** What policy says about trying a broken body again, as for any other call. */
-  const resume = Effect.gen(function* () {
-    const schedule = (yield* CurrentRetry) ?? plan.retry ?? defaultRetry
-    if (schedule === "none") return yield* resumeOnce
-    return yield* Effect.retry(resumeOnce, { schedule, while: (error) => error.transient })
-  })
-
-  const next = async (): Promise<Uint8Array> => {
-    try {
-      return await readChunk()
-    } catch (cause) {
-      const error = asStoreError(cause)
-      await drop(error)
-      // A weak validator cannot promise that the rest belongs to the same object.
-      if (!error.transient || plan.retry === "none" || info.etag.startsWith("W/")) throw error
-      return await Effect.runPromiseWith(context)(resume, { signal })
-    }
-  }
-
-  const close = async (reason: unknown): Promise<void> => {
-    if (onAbort !== undefined) signal?.removeEventListener("abort", onAbort)
-    watchdog.stop()
-    await drop(reason)
-  }
-
-  return new ReadableStream<Uint8Array>({
-    start(controller) {
-      if (signal === undefined) return
-      onAbort = () => {
-        const error = aborted("load", key, signal)
-        controller.error(error)
-        void close(error)
-      }
-      if (signal.aborted) onAbort()
-      else signal.addEventListener("abort", onAbort, { once: true })
-    },
-    async pull(controller) {
-      try {
-        if (delivered < length) {
-          const chunk = await next()
-          if (whole) crc = crc32(chunk, crc)
-          delivered += chunk.length
-          if (delivered < length || !whole || crc === info.crc32) {
-            report(plan.onProgress, delivered, length)
-            controller.enqueue(chunk)
-          }
-        }
-        if (delivered < length) return
-        if (whole && crc !== info.crc32) {
-          throw fault({
-            reason: "Corrupt",
-            detail: `the bytes have CRC-32 ${formatCrc32(crc)}, saved were ${formatCrc32(info.crc32!)}`,
-          })
-        }
-        await close(undefined)
-        controller.close()
-      } catch (cause) {
-        const error = signal?.aborted ? aborted("load", key, signal) : asStoreError(cause)
-        await close(error)
-        throw error
-      }
-    },
-    cancel: close,
-  }, { highWaterMark: 0 })
+/** What a decoded load starts from. */
+interface Begun {
+  readonly info: ObjectInfo
+  /** The whole stored object, where it is all wanted. */
+  readonly got: GetResult | undefined
+  /** How Holdfast has encoded it. */
+  readonly codec: Codec | undefined
+  /** How the caller says that something else has. */
+  readonly foreign: Codec | undefined
+  readonly open: (result: GetResult, progress: boolean) => ReadableStream<Uint8Array>
 }
 
-/**
- * Fails a read that takes longer than `idleTimeout` milliseconds. One timer watches all reads of a body: setting
- * one for each costs more than reading a chunk from a disk.
- */
-class Watchdog {
-  readonly #idleTimeout: number
-  readonly #fault: (detail: string) => StoreError
-  #timer: ReturnType<typeof setTimeout> | undefined
-  #since = 0
-  #reject: ((error: StoreError) => void) | undefined
-
-  constructor(idleTimeout: number, fault: (detail: string) => StoreError) {
-    this.#idleTimeout = idleTimeout
-    this.#fault = fault
+const decodedLoad = Effect.fnUntraced(function* (
+  backend: Backend,
+  plan: LoadPlan,
+  { info, got, codec, foreign, open }: Begun,
+): Effect.fn.Return<Loaded, StoreError> {
+  const { key, versionId, customerKey } = plan
+  const pin = info.etag.startsWith("W/") ? undefined : info.etag
+  const stored = (range: GetOptions): Effect.Effect<GetResult, StoreError> =>
+    Effect.mapError(
+      backend.get(key, { ...range, versionId, customerKey, ifMatch: pin }),
+      (error) =>
+        error.reason === "PreconditionFailed" || error.reason === "NotFound"
+          ? error.with({ reason: "Changed", detail: "the object changed while it was being read", hint: undefined })
+          : error,
+    )
+  const finish = (
+    result: GetResult,
+    decoding: Decoding,
+    window: Window,
+    facts: { readonly length: number | undefined; readonly sha256: string | undefined },
+  ): Loaded => {
+    const rest = facts.length === undefined ? undefined : facts.length - window.offset
+    const length = rest === undefined ? undefined : Math.min(rest, window.length ?? rest)
+    const body = decodedBody(
+      backend.name,
+      key,
+      open(result, false),
+      decoding,
+      decoding.kind === "range" ? { offset: 0, length: undefined } : window,
+      plan.signal,
+      (bytes) => report(plan.onProgress, bytes, length),
+    )
+    const described = { ...info, length: facts.length, sha256: info.sha256 ?? facts.sha256 }
+    return new Loaded(described, window.offset, length, body)
   }
 
-  watch<A>(read: Promise<A>): Promise<A> {
-    return new Promise<A>((resolve, reject) => {
-      this.#since = performance.now()
-      this.#reject = reject
-      this.#timer ??= setTimeout(this.#look, this.#idleTimeout)
-      read.then((value) => {
-        this.#reject = undefined
-        resolve(value)
-      }, (error) => {
-        this.#reject = undefined
-        reject(error)
-      })
-    })
+  const whole: Window = { offset: 0, length: undefined }
+  if (got !== undefined && foreign !== undefined) {
+    const decoding: Decoding = { kind: "foreign", codec: foreign, maxLength: plan.maxLength }
+    return finish(got, decoding, whole, { length: undefined, sha256: undefined })
   }
+  if (got !== undefined && codec !== undefined && info.length !== undefined) {
+    const decoding: Decoding = { kind: "container", codec, length: info.length, tail: undefined }
+    return finish(got, decoding, whole, { length: info.length, sha256: undefined })
+  }
+  const tail: Tail | undefined = yield* loadTail(backend, info, { versionId, customerKey })
+  const window = yield* windowOf(backend.name, key, tail?.length, plan.get)
+  if (tail === undefined) {
+    const decoding: Decoding = { kind: "foreign", codec: foreign!, maxLength: plan.maxLength }
+    return finish(yield* stored({}), decoding, window, { length: undefined, sha256: undefined })
+  }
+  const entire = window.offset === 0 && window.length === tail.length
+  if (tail.table === undefined || entire) {
+    const decoding: Decoding = { kind: "container", codec: tail.codec, length: tail.length, tail }
+    return finish(got ?? (yield* stored({})), decoding, entire ? whole : window, tail)
+  }
+  const range = planRange(tail, window.offset, window.length ?? tail.length)
+  const frames = yield* stored({ offset: range.offset, length: range.length })
+  return finish(frames, { kind: "range", tail, plan: range }, window, tail)
+})
 
-  /** Lets the process end: nothing is being read any more. */
-  stop(): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    this.#reject = undefined
+/** The window that the options ask for, within `length` bytes where that is known. */
+const windowOf = (
+  backend: string,
+  key: string,
+  length: number | undefined,
+  { offset = 0, length: wanted }: GetOptions,
+): Effect.Effect<Window, StoreError> => {
+  if (length === undefined) return Effect.succeed({ offset, length: wanted })
+  const rest = length - offset
+  if (rest < 0 || (rest === 0 && (wanted ?? (offset === 0 ? 0 : 1)) > 0)) {
+    return Effect.fail(
+      new StoreError({
+        reason: "RangeNotSatisfiable",
+        detail: `the object has ${length} bytes, the range starts at ${offset}`,
+        operation: "load",
+        backend,
+        key,
+      }),
+    )
   }
-
-  readonly #look = (): void => {
-    this.#timer = undefined
-    const reject = this.#reject
-    // Between reads it is the consumer who takes his time.
-    if (reject === undefined) return
-    const left = this.#since + this.#idleTimeout - performance.now()
-    if (left > 1) this.#timer = setTimeout(this.#look, left)
-    else {
-      this.#reject = undefined
-      reject(this.#fault(`no byte came for ${this.#idleTimeout} ms`))
-    }
-  }
+  return Effect.succeed({ offset, length: Math.min(rest, wanted ?? rest) })
 }

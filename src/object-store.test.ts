@@ -19,12 +19,15 @@ afterAll(async () => {
   for (const folder of folders) await rm(folder, { recursive: true, force: true })
 })
 
+/** Sizes and parts are those of the bytes themselves; encoding.test.ts has what is different for encoded objects. */
+const raw = { compression: "none" } as const
+
 const stores: ReadonlyArray<readonly [string, () => Promise<Store>]> = [
-  ["memory", () => openBackend(Memory.make())],
+  ["memory", () => openBackend(Memory.make(), raw)],
   ["disk", async () => {
     const root = await mkdtemp(`${tmpdir()}/holdfast-engine-`)
     folders.push(root)
-    return openBackend(Disk.make({ root }))
+    return openBackend(Disk.make({ root }), raw)
   }],
 ]
 

@@ -1,9 +1,10 @@
 /**
- * The verbs on objects: save, load, stat, exists, list, remove, copy, move.
+ * The verbs on objects: save, load, stat, exists, verify, list, remove, copy, move, and what stores with versions,
+ * unfinished uploads or presigned requests add.
  *
  * An `ObjectStore` is a backend behind a policy. It checks what callers pass before anything is asked of the
  * backend, makes the write ids, and settles what a lost reply leaves open. Everything it needs to know about the
- * backend it reads from `capabilities`.
+ * backend it reads from `capabilities`, and from the optional methods that are there.
  *
  * @module
  */
@@ -17,92 +18,61 @@ import * as Stream from "effect/Stream"
 import type {
   Backend,
   Capabilities,
-  CopyOptions as BackendCopyOptions,
   ListOptions as BackendListOptions,
   ListPage,
   ObjectEntry,
   ObjectInfo,
+  Presigned,
   RemoveResult,
-  WriteCondition,
+  Upload,
+  UploadEntry,
+  VersionEntry,
 } from "./backend.ts"
-import { type Reason, StoreError } from "./error.ts"
-import { keyFlaw, metadataFlaw, prefixFlaw } from "./key.ts"
-import { aborted, type Loaded, runLoad } from "./load.ts"
-import { CurrentRetry, type PolicyOptions, type RetrySchedule, withPolicy } from "./policy.ts"
-import { type Progress, runSave, settle } from "./save.ts"
+import { aborted } from "./body.ts"
+import { type Copying, copyObject, moveObject } from "./copy.ts"
+import { loadTail } from "./decode.ts"
+import { customerKeyOf, encodingOf, encryptionOf, withLength } from "./encoding.ts"
+import { StoreError } from "./error.ts"
+import {
+  compressionFlaw,
+  conditionFlaw,
+  durationFlaw,
+  encryptionFlaw,
+  type Flaw,
+  headFlaw,
+  invalid,
+  invalidKey,
+  needsDigest,
+  optionFlaw,
+  placementFlaw,
+  rangeFlaw,
+  readFlaw,
+  saveNumbersFlaw,
+  unsupported,
+  weakFlaw,
+} from "./flaw.ts"
+import { prefixFlaw } from "./key.ts"
+import { type Loaded, runLoad } from "./load.ts"
+import type {
+  CallOptions,
+  CopyOptions,
+  ListOptions,
+  LoadOptions,
+  PresignOptions,
+  RemoveOptions,
+  SaveOptions,
+  StatOptions,
+  StoreOptions,
+  Verified,
+  VerifyOptions,
+} from "./options.ts"
+import { CurrentRetry, withPolicy } from "./policy.ts"
+import { runSave } from "./save.ts"
+import { makeSink, type SaveSink } from "./sink.ts"
 import { sha256 } from "./streams/digest.ts"
 import { PartPool } from "./streams/parts.ts"
 import { type ByteReader, openSource, type Source } from "./streams/source.ts"
-
-/** What every call takes. */
-export interface CallOptions {
-  /** Ends the call: it fails with `Aborted` once everything it had opened is closed. */
-  readonly signal?: AbortSignal | undefined
-  /** When transient failures of this call are tried again, instead of the layer's policy. */
-  readonly retry?: RetrySchedule | "none" | undefined
-}
-
-/** Options of {@link ObjectStoreService.save}. */
-export interface SaveOptions extends CallOptions, WriteCondition {
-  /** Up to 2 KiB of strings stored with the object; names in lower case. */
-  readonly metadata?: Readonly<Record<string, string>> | undefined
-  /** Media type stored with the object. */
-  readonly contentType?: string | undefined
-  /** Bytes the source must have: fewer fail with `Truncated`, more with `InvalidInput`, and nothing is saved. */
-  readonly expectedSize?: number | undefined
-  /** SHA-256 the source must have, in hex; another fails with `Corrupt`, and nothing is saved. */
-  readonly expectedSha256?: string | undefined
-  /** Compute the SHA-256 and store it as `info.sha256`. Off by default: on raw bytes it halves the speed. */
-  readonly digest?: "sha256" | undefined
-  /** Called as bytes are stored. What it throws is ignored. */
-  readonly onProgress?: ((progress: Progress) => void) | undefined
-  /** Bytes of a part. Default: what the backend recommends. A save needs `partSize × (concurrency + 1)` of memory. */
-  readonly partSize?: number | undefined
-  /** Parts in flight. Default: what the backend recommends. */
-  readonly concurrency?: number | undefined
-}
-
-/** Options of {@link ObjectStoreService.load}. */
-export interface LoadOptions extends CallOptions {
-  /** First byte wanted. Default 0; beyond the end is `RangeNotSatisfiable`. */
-  readonly offset?: number | undefined
-  /** Bytes wanted; fewer come when the object ends before. Default: the rest. */
-  readonly length?: number | undefined
-  /** Only if the object's etag is this one; otherwise `PreconditionFailed`. */
-  readonly ifMatch?: string | undefined
-  /** Only if the object's etag is not this one; otherwise `NotModified`. */
-  readonly ifNoneMatch?: string | undefined
-  /** Called as bytes are handed out. What it throws is ignored. */
-  readonly onProgress?: ((progress: Progress) => void) | undefined
-}
-
-/** Options of {@link ObjectStoreService.list}. */
-export interface ListOptions extends CallOptions {
-  /** Only keys that start with this. Not a folder: `a` also finds `ab`. Default: all. */
-  readonly prefix?: string | undefined
-  /** `"/"`: keys that hold a further `/` after the prefix are folded into the page's `prefixes`. */
-  readonly delimiter?: "/" | undefined
-}
-
-/** Options of {@link ObjectStoreService.remove}. */
-export interface RemoveOptions extends CallOptions {
-  /** Only if the object's etag is this one; otherwise `PreconditionFailed`. */
-  readonly ifMatch?: string | undefined
-}
-
-/** Options of {@link ObjectStoreService.copy} and {@link ObjectStoreService.move}; the conditions are on the target. */
-export interface CopyOptions extends CallOptions, WriteCondition {
-  /** Only if the source's etag is this one; otherwise `PreconditionFailed`. */
-  readonly sourceIfMatch?: string | undefined
-}
-
-/** A save that is written to. */
-export interface SaveSink {
-  /** Takes the bytes. `close` resolves once the object is there; `abort` leaves what was there before. */
-  readonly writable: WritableStream<Uint8Array>
-  /** The saved object's facts; rejects with the {@link StoreError} that ended the save. */
-  readonly info: Promise<ObjectInfo>
-}
+import { runVerify } from "./verify.ts"
 
 /** The verbs. Failures are always {@link StoreError}s. */
 export interface ObjectStoreService {
@@ -121,8 +91,13 @@ export interface ObjectStoreService {
   readonly load: (key: string, options?: LoadOptions) => Effect.Effect<Loaded, StoreError>
   /** The bytes of an object as an Effect stream, one element a chunk. */
   readonly stream: (key: string, options?: LoadOptions) => Stream.Stream<Uint8Array, StoreError>
-  /** Facts of an object. */
-  readonly stat: (key: string, options?: CallOptions) => Effect.Effect<ObjectInfo, StoreError>
+  /** Facts of an object. Where only its last bytes tell how long it is before compression, they are read. */
+  readonly stat: (key: string, options?: StatOptions) => Effect.Effect<ObjectInfo, StoreError>
+  /**
+   * Reads every stored byte and holds it against what the store knows. Fails with `Corrupt` or `Truncated` and names
+   * the damaged frame and its offset.
+   */
+  readonly verify: (key: string, options?: VerifyOptions) => Effect.Effect<Verified, StoreError>
   /** Whether there is such an object; `false` only when the store says so, never on another failure. */
   readonly exists: (key: string, options?: CallOptions) => Effect.Effect<boolean, StoreError>
   /** All objects, in the order of their keys' UTF-8 bytes; fetched page by page as they are taken. */
@@ -140,6 +115,24 @@ export interface ObjectStoreService {
   readonly copy: (from: string, to: string, options?: CopyOptions) => Effect.Effect<ObjectInfo, StoreError>
   /** Renames an object: atomically where the backend can, else as a copy and a removal of exactly what was copied. */
   readonly move: (from: string, to: string, options?: CopyOptions) => Effect.Effect<ObjectInfo, StoreError>
+  /** All versions of the objects with a prefix, the newest of each first; `Unsupported` where none are kept. */
+  readonly versions: (options?: Omit<ListOptions, "delimiter">) => Stream.Stream<VersionEntry, StoreError>
+  /** Makes an old version the current one again, as a new version with the same bytes. */
+  readonly restore: (
+    key: string,
+    versionId: string,
+    options?: Omit<CopyOptions, "sourceVersionId">,
+  ) => Effect.Effect<ObjectInfo, StoreError>
+  /** Uploads that were begun and neither completed nor aborted, such as a killed process leaves. */
+  readonly uploads: (options?: Omit<ListOptions, "delimiter">) => Stream.Stream<UploadEntry, StoreError>
+  /** Frees what such an upload holds. Whoever still writes to it fails. */
+  readonly abortUpload: (upload: Upload, options?: CallOptions) => Effect.Effect<void, StoreError>
+  /** A request that others can make without credentials until it expires. Treat it like a password. */
+  readonly presign: (
+    method: "GET" | "PUT" | "HEAD" | "DELETE",
+    key: string,
+    options?: PresignOptions,
+  ) => Effect.Effect<Presigned, StoreError>
 }
 
 const ObjectStoreBase: Context.ServiceClass<ObjectStore, "@holdfast/holdfast/ObjectStore", ObjectStoreService> = Context
@@ -173,14 +166,6 @@ export class ObjectStore extends ObjectStoreBase {
   }
 }
 
-/** Options of every store, whatever its backend. */
-export interface StoreOptions {
-  /** Retries, concurrency, timeouts and the breaker. */
-  readonly policy?: PolicyOptions | undefined
-  /** How long a body may stay silent before it is asked for again from where it stopped. Default 30 s. */
-  readonly idleTimeout?: Duration.Input | undefined
-}
-
 /** Idle part buffers that a store keeps for its next save. */
 const poolBytes = 64 * 2 ** 20
 
@@ -201,7 +186,8 @@ export const makeObjectStore = (
       optionFlaw("policy.breaker.failures", breaker?.failures, 1, 1_000_000) ??
       durationFlaw("policy.attemptTimeout", policy?.attemptTimeout) ??
       durationFlaw("policy.breaker.cooldown", breaker?.cooldown) ??
-      durationFlaw("idleTimeout", idleTimeout)
+      durationFlaw("idleTimeout", idleTimeout) ?? compressionFlaw(options, options)?.detail ??
+      encryptionFlaw(options.encryption, inner.capabilities)?.detail
     if (flaw !== undefined) return Effect.fail(new StoreError({ reason: "Config", detail: flaw, operation: "open" }))
     return Effect.succeed(objectStore(withPolicy(inner, policy), options))
   })
@@ -242,27 +228,39 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
 
   const saveFlaw = (key: string, o: SaveOptions): Flaw | undefined =>
     invalidKey(key) ?? conditionFlaw(o, capabilities.conditional.create, capabilities.conditional.replace) ??
-      invalid(headFlaw(o)) ?? invalid(saveNumbersFlaw(o, capabilities)) ??
+      invalid(headFlaw(o)) ?? invalid(saveNumbersFlaw(o, capabilities)) ?? compressionFlaw(o, options) ??
+      encryptionFlaw(o.encryption, capabilities) ?? placementFlaw(o, capabilities) ??
       (needsDigest(o) && sha256() === undefined
         ? { reason: "Unsupported", detail: "this runtime has no SHA-256 that can be fed piece by piece" }
         : undefined)
 
-  const saveReader = (key: string, reader: ByteReader, o: SaveOptions): Effect.Effect<ObjectInfo, StoreError> =>
-    Effect.onExit(
-      runSave(backend, pool, reader, {
-        key,
-        head: { contentType: o.contentType, metadata: o.metadata, writeId: newWriteId() },
-        condition: { ifMatch: o.ifMatch, ifNoneMatch: o.ifNoneMatch },
-        expectedSize: o.expectedSize,
-        expectedSha256: o.expectedSha256?.toLowerCase(),
-        hasher: needsDigest(o) ? sha256() : undefined,
-        keepSha256: o.digest !== undefined,
-        partSize: o.partSize,
-        concurrency: o.concurrency,
-        onProgress: o.onProgress,
-      }),
+  const saveReader = (key: string, reader: ByteReader, o: SaveOptions): Effect.Effect<ObjectInfo, StoreError> => {
+    const encode = o.stored === undefined ? encodingOf(options, o) : undefined
+    const { contentType, metadata, storageClass, tags, stored } = o
+    const codec = stored?.codec ?? encode?.codec
+    const encryption = encryptionOf(o.encryption ?? options.encryption)
+    const head = { contentType, metadata, writeId: newWriteId(), codec, encryption, storageClass, tags }
+    return Effect.onExit(
+      Effect.map(
+        runSave(backend, pool, reader, {
+          key,
+          head,
+          condition: { ifMatch: o.ifMatch, ifNoneMatch: o.ifNoneMatch },
+          expectedSize: o.expectedSize,
+          expectedSha256: o.expectedSha256?.toLowerCase(),
+          hasher: needsDigest(o) && encode === undefined ? sha256() : undefined,
+          keepSha256: o.digest !== undefined,
+          encode,
+          facts: stored === undefined ? undefined : { sha256: stored.sha256, length: stored.length },
+          partSize: o.partSize,
+          concurrency: o.concurrency,
+          onProgress: o.onProgress,
+        }),
+        withLength,
+      ),
       (exit) => exit._tag === "Success" ? Effect.void : Effect.promise(() => reader.cancel(exit.cause)),
     )
+  }
 
   const save: ObjectStoreService["save"] = (key, source, o = {}) =>
     verb("save", key, o, () => saveFlaw(key, o), () => {
@@ -290,19 +288,63 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
           })),
     )
 
+  /** Which object is read, as the backend wants to know it. */
+  const target = (o: StatOptions | undefined) => ({
+    versionId: o?.versionId,
+    customerKey: customerKeyOf(o?.customerKey, options.encryption),
+  })
+
+  const begin = (key: string, o: LoadOptions): Effect.Effect<Loaded, StoreError> => {
+    const { versionId, customerKey } = target(o)
+    const { offset, length, ifMatch, ifNoneMatch } = o
+    return runLoad(backend, {
+      key,
+      get: { offset, length, ifMatch, ifNoneMatch, versionId, customerKey },
+      versionId,
+      customerKey,
+      decode: o.decode,
+      maxLength: o.maxLength,
+      idleTimeout,
+      signal: o.signal,
+      onProgress: o.onProgress,
+      retry: o.retry ?? options.policy?.retry,
+    })
+  }
+
   const load: ObjectStoreService["load"] = (key, o = {}) =>
-    verb("load", key, o, () => invalidKey(key) ?? invalid(rangeFlaw(o)), () =>
-      runLoad(backend, {
-        key,
-        get: { offset: o.offset, length: o.length, ifMatch: o.ifMatch, ifNoneMatch: o.ifNoneMatch },
-        idleTimeout,
-        signal: o.signal,
-        onProgress: o.onProgress,
-        retry: o.retry ?? options.policy?.retry,
-      }))
+    verb(
+      "load",
+      key,
+      o,
+      () => invalidKey(key) ?? invalid(rangeFlaw(o)) ?? readFlaw(o, backend),
+      () => begin(key, o),
+    )
 
   const stat: ObjectStoreService["stat"] = (key, o) =>
-    verb("stat", key, o, () => invalidKey(key), () => backend.stat(key))
+    verb(
+      "stat",
+      key,
+      o,
+      () => invalidKey(key) ?? readFlaw(o ?? {}, backend),
+      () =>
+        Effect.flatMap(backend.stat(key, target(o)), (info) => {
+          if (info.codec === undefined || info.length !== undefined) return Effect.succeed(withLength(info))
+          return Effect.match(loadTail(backend, info, target(o)), {
+            onSuccess: (tail) => ({ ...info, length: tail?.length, sha256: info.sha256 ?? tail?.sha256 }),
+            // What is wrong with the bytes is for a load or verify to say; the facts are sound.
+            onFailure: () => info,
+          })
+        }),
+    )
+
+  const verify: ObjectStoreService["verify"] = (key, o = {}) =>
+    verb("verify", key, o, () => invalidKey(key) ?? readFlaw(o, backend), () =>
+      runVerify({
+        deep: o.deep ?? true,
+        stat: backend.stat(key, target(o)),
+        tail: (info) => loadTail(backend, info, target(o)),
+        load: (info) => begin(key, { ...o, ifMatch: info.etag.startsWith("W/") ? undefined : info.etag }),
+      }))
 
   const listFlaw = (o: ListOptions): Flaw | undefined => {
     const detail = prefixFlaw(o.prefix ?? "")
@@ -340,9 +382,11 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
       "remove",
       key,
       o,
-      () => invalidKey(key) ?? conditionFlaw({ ifMatch: o.ifMatch }, true, capabilities.conditional.remove),
       () =>
-        Effect.mapError(backend.remove(key, { ifMatch: o.ifMatch }), (error) =>
+        invalidKey(key) ?? conditionFlaw({ ifMatch: o.ifMatch }, true, capabilities.conditional.remove) ??
+          readFlaw(o, backend),
+      () =>
+        Effect.mapError(backend.remove(key, { ifMatch: o.ifMatch, versionId: o.versionId }), (error) =>
           error.reason === "PreconditionFailed" && error.ambiguous
             ? error.with({
               reason: "CommitUnknown",
@@ -369,60 +413,118 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
       })
     })
 
-  const twoKeysFlaw = (from: string, to: string, o: CopyOptions): Flaw | undefined =>
+  const copyFlaw = (from: string, to: string, o: CopyOptions): Flaw | undefined =>
     invalidKey(from) ?? invalidKey(to) ??
       conditionFlaw(o, capabilities.conditional.copy, capabilities.conditional.copy) ??
-      weakFlaw("sourceIfMatch", o.sourceIfMatch) ??
-      (from === to ? { reason: "InvalidInput", detail: "the source and the target are the same key" } : undefined)
+      weakFlaw("sourceIfMatch", o.sourceIfMatch) ?? encryptionFlaw(o.encryption, capabilities) ??
+      readFlaw({ versionId: o.sourceVersionId, customerKey: o.sourceCustomerKey }, backend) ??
+      (from === to && o.sourceVersionId === undefined && o.encryption === undefined
+        ? { reason: "InvalidInput", detail: "the source and the target are the same key" }
+        : undefined)
 
-  /** A copy through this program, for backends that cannot do it themselves. */
-  const copyThrough = (from: string, to: string, o: CopyOptions): Effect.Effect<ObjectInfo, StoreError> =>
-    Effect.flatMap(load(from, { ifMatch: o.sourceIfMatch }), (loaded) =>
-      save(to, loaded.body, {
-        ifMatch: o.ifMatch,
-        ifNoneMatch: o.ifNoneMatch,
-        metadata: loaded.info.metadata,
-        contentType: loaded.info.contentType,
-        expectedSize: loaded.length,
-        expectedSha256: loaded.info.sha256,
-        digest: loaded.info.sha256 === undefined ? undefined : "sha256",
-      }))
-
-  /** A copy or move that the backend does itself, settled by its write id when the reply is lost. */
-  const within = (
-    call: (from: string, to: string, o: BackendCopyOptions) => Effect.Effect<ObjectInfo, StoreError>,
-    from: string,
-    to: string,
-    o: CopyOptions,
-  ): Effect.Effect<ObjectInfo, StoreError> => {
-    const writeId = newWriteId()
-    const { ifMatch, ifNoneMatch, sourceIfMatch } = o
-    return Effect.catch(
-      call(from, to, { ifMatch, ifNoneMatch, sourceIfMatch, writeId }),
-      (error) => settle(backend, error, { key: to, writeId, ifMatch, ifNoneMatch }),
-    )
-  }
+  const copying = (from: string, to: string, o: CopyOptions): Copying => ({
+    backend,
+    from,
+    to,
+    writeId: newWriteId(),
+    ifMatch: o.ifMatch,
+    ifNoneMatch: o.ifNoneMatch,
+    sourceIfMatch: o.sourceIfMatch,
+    sourceVersionId: o.sourceVersionId,
+    sourceCustomerKey: customerKeyOf(o.sourceCustomerKey, options.encryption),
+    encryption: encryptionOf(o.encryption ?? options.encryption),
+    through: (source) =>
+      Effect.flatMap(load(from, { ...source, decode: "none" }), (loaded) => {
+        const { metadata, contentType, codec, sha256, length, storageClass } = loaded.info
+        const encoded = codec === "zstd" || codec === "gzip"
+        return save(to, loaded.body, {
+          ifMatch: o.ifMatch,
+          ifNoneMatch: o.ifNoneMatch,
+          encryption: o.encryption,
+          metadata,
+          contentType,
+          storageClass: capabilities.storageClasses === true ? storageClass : undefined,
+          compression: "none",
+          stored: encoded ? { codec, sha256, length } : undefined,
+          expectedSize: loaded.length,
+          expectedSha256: encoded ? undefined : sha256,
+          digest: encoded || sha256 === undefined ? undefined : "sha256",
+        })
+      }),
+    remove: (info) =>
+      remove(from, { ifMatch: capabilities.conditional.remove && !info.etag.startsWith("W/") ? info.etag : undefined }),
+  })
 
   const copy: ObjectStoreService["copy"] = (from, to, o = {}) =>
-    verb(
-      "copy",
-      to,
-      o,
-      () => twoKeysFlaw(from, to, o),
-      () => backend.copy !== undefined ? within(backend.copy, from, to, o) : copyThrough(from, to, o),
-    )
+    verb("copy", to, o, () => copyFlaw(from, to, o), () => Effect.map(copyObject(copying(from, to, o)), withLength))
 
   const move: ObjectStoreService["move"] = (from, to, o = {}) =>
-    verb("move", to, o, () => twoKeysFlaw(from, to, o), () => {
-      if (backend.move !== undefined) return within(backend.move, from, to, o)
-      return Effect.gen(function* () {
-        const source = yield* stat(from)
-        const sourceIfMatch = o.sourceIfMatch ?? (source.etag.startsWith("W/") ? undefined : source.etag)
-        const info = yield* copy(from, to, { ...o, sourceIfMatch })
-        yield* remove(from, { ifMatch: capabilities.conditional.remove ? sourceIfMatch : undefined })
-        return info
-      })
-    })
+    verb("move", to, o, () => copyFlaw(from, to, o), () => Effect.map(moveObject(copying(from, to, o)), withLength))
+
+  /** The elements of all pages of a listing that the backend may lack. */
+  const paged = <A>(
+    operation: string,
+    what: string,
+    o: Omit<ListOptions, "delimiter">,
+    page:
+      | ((asked: { readonly prefix: string | undefined; readonly cursor: string | undefined }) => Effect.Effect<
+        { readonly items: ReadonlyArray<A>; readonly cursor?: string | undefined },
+        StoreError
+      >)
+      | undefined,
+  ): Stream.Stream<A, StoreError> =>
+    Stream.paginate<string | undefined, A, StoreError>(
+      undefined,
+      (cursor) =>
+        verb(
+          operation,
+          o.prefix,
+          o,
+          () =>
+            listFlaw(o) ??
+              (page === undefined ? unsupported(`this store has no ${what} that could be listed`) : undefined),
+          () =>
+            Effect.map(
+              page!({ prefix: o.prefix, cursor }),
+              ({ items, cursor: next }) => [items, Option.fromNullishOr(next === cursor ? undefined : next)] as const,
+            ),
+        ),
+    )
+
+  const versions: ObjectStoreService["versions"] = (o = {}) =>
+    paged(
+      "versions",
+      "versions",
+      o,
+      backend.listVersions &&
+        ((asked) => Effect.map(backend.listVersions!(asked), ({ versions, cursor }) => ({ items: versions, cursor }))),
+    )
+
+  const uploads: ObjectStoreService["uploads"] = (o = {}) =>
+    paged(
+      "uploads",
+      "uploads",
+      o,
+      backend.listUploads &&
+        ((asked) => Effect.map(backend.listUploads!(asked), ({ uploads, cursor }) => ({ items: uploads, cursor }))),
+    )
+
+  const presign: ObjectStoreService["presign"] = (method, key, o = {}) =>
+    verb(
+      "presign",
+      key,
+      undefined,
+      () =>
+        invalidKey(key) ?? invalid(durationFlaw("expires", o.expires)) ?? readFlaw(o, backend) ??
+          (backend.presign === undefined ? unsupported("this store cannot presign requests") : undefined),
+      () => {
+        const expires = Math.floor(Duration.toSeconds(Duration.fromInputUnsafe(o.expires ?? "15 minutes")))
+        const flaw = optionFlaw("expires, in seconds,", expires, 1, 604_800)
+        return flaw === undefined
+          ? backend.presign!(method, key, { ...o, expires })
+          : Effect.fail(new StoreError({ reason: "InvalidInput", detail: flaw, operation: "presign", key }))
+      },
+    )
 
   return {
     backend: backend.name,
@@ -437,9 +539,10 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
           onError: (cause) => cause as StoreError,
         }))),
     stat,
+    verify,
     exists: (key, o) =>
       Effect.catch(
-        Effect.as(stat(key, o), true),
+        verb("exists", key, o, () => invalidKey(key), () => Effect.as(backend.stat(key, target(undefined)), true)),
         (error) => error.reason === "NotFound" ? Effect.succeed(false) : Effect.fail(error),
       ),
     pages,
@@ -448,93 +551,14 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
     removeMany,
     copy,
     move,
+    versions,
+    restore: (key, versionId, o) => copy(key, key, { ...o, sourceVersionId: versionId }),
+    uploads,
+    abortUpload: (upload, o) =>
+      verb("abortUpload", upload.key, o, () => invalidKey(upload.key), () => backend.abortUpload(upload)),
+    presign,
   }
 }
-
-/** A call that cannot be made, and why. */
-interface Flaw {
-  readonly reason: Reason
-  readonly detail: string
-}
-
-const invalid = (detail: string | undefined): Flaw | undefined =>
-  detail === undefined ? undefined : { reason: "InvalidInput", detail }
-
-const invalidKey = (key: string): Flaw | undefined => {
-  const detail = keyFlaw(key)
-  return detail === undefined ? undefined : { reason: "InvalidKey", detail }
-}
-
-const weakFlaw = (name: string, etag: string | undefined): Flaw | undefined => {
-  if (etag === undefined) return undefined
-  if (typeof etag !== "string" || etag === "") {
-    return { reason: "InvalidInput", detail: `${name} is empty; give an etag` }
-  }
-  if (!etag.startsWith("W/")) return undefined
-  return {
-    reason: "InvalidInput",
-    detail: `${name} is the weak etag ${JSON.stringify(etag)}, which cannot tell one write from another; save the ` +
-      "object again through Holdfast to give it a strong one",
-  }
-}
-
-const conditionFlaw = (o: WriteCondition, create: boolean, replace: boolean): Flaw | undefined => {
-  if (o.ifMatch !== undefined && o.ifNoneMatch !== undefined) {
-    return { reason: "InvalidInput", detail: "ifMatch and ifNoneMatch exclude each other; give one" }
-  }
-  if (o.ifNoneMatch !== undefined && o.ifNoneMatch !== "*") {
-    const detail = `ifNoneMatch of a write is ${JSON.stringify(o.ifNoneMatch)}; only "*" is possible`
-    return { reason: "InvalidInput", detail }
-  }
-  const unsupported = (name: string): Flaw => ({
-    reason: "Unsupported",
-    detail: `this store cannot check ${name} together with this write`,
-  })
-  if (o.ifNoneMatch !== undefined && !create) return unsupported("ifNoneMatch")
-  if (o.ifMatch !== undefined && !replace) return unsupported("ifMatch")
-  return weakFlaw("ifMatch", o.ifMatch)
-}
-
-const optionFlaw = (name: string, value: number | undefined, least: number, most: number): string | undefined =>
-  value === undefined || (Number.isInteger(value) && value >= least && value <= most)
-    ? undefined
-    : `${name} is ${value}; give a whole number from ${least} to ${most}`
-
-const durationFlaw = (name: string, value: Duration.Input | undefined): string | undefined => {
-  if (value === undefined) return undefined
-  const millis = Option.map(Duration.fromInput(value), Duration.toMillis)
-  return Option.isSome(millis) && millis.value > 0
-    ? undefined
-    : `${name} is ${
-      JSON.stringify(value)
-    }; give a duration above zero, such as "30 seconds" or a number of milliseconds`
-}
-
-const headFlaw = (o: SaveOptions): string | undefined => {
-  if (o.contentType !== undefined && !/^[\x21-\x7e]+\/[\x20-\x7e]+$/.test(o.contentType)) {
-    return `contentType is ${JSON.stringify(o.contentType)}; give a media type such as "application/json"`
-  }
-  return o.metadata === undefined ? undefined : metadataFlaw(o.metadata)
-}
-
-const needsDigest = (o: SaveOptions): boolean => o.digest !== undefined || o.expectedSha256 !== undefined
-
-const saveNumbersFlaw = (o: SaveOptions, capabilities: Capabilities): string | undefined => {
-  const rules = capabilities.parts
-  if (o.digest !== undefined && o.digest !== "sha256") {
-    return `digest is ${JSON.stringify(o.digest)}; only "sha256" is possible`
-  }
-  if (o.expectedSha256 !== undefined && !/^[0-9a-f]{64}$/i.test(o.expectedSha256)) {
-    return "expectedSha256 is not a SHA-256; give 64 hex digits"
-  }
-  return optionFlaw("expectedSize", o.expectedSize, 0, Number.MAX_SAFE_INTEGER) ??
-    optionFlaw("concurrency", o.concurrency, 1, 1000) ??
-    optionFlaw("partSize", o.partSize, rules?.minSize ?? 1, rules?.maxSize ?? capabilities.maxPut)
-}
-
-const rangeFlaw = (o: LoadOptions): string | undefined =>
-  optionFlaw("offset", o.offset, 0, Number.MAX_SAFE_INTEGER) ??
-    optionFlaw("length", o.length, 0, Number.MAX_SAFE_INTEGER)
 
 /** Fails an effect when the caller's signal is aborted; interrupts it first and waits until it has cleaned up. */
 const withSignal = <A>(
@@ -551,100 +575,4 @@ const withSignal = <A>(
     return Effect.sync(() => signal.removeEventListener("abort", abort))
   })
   return signal.aborted ? Effect.fail(aborted(operation, key, signal)) : Effect.raceFirst(effect, onAbort)
-}
-
-/** Turns pushed chunks into pulled ones: a write resolves when the save has taken all of it. */
-const makeSink = (save: (reader: ByteReader) => Promise<ObjectInfo>): SaveSink => {
-  let chunk: Uint8Array | undefined
-  let taken: PromiseWithResolvers<void> | undefined
-  let wanted: PromiseWithResolvers<void> | undefined
-  let ended = false
-  let failure: { readonly cause: unknown } | undefined
-
-  const wake = (): void => {
-    wanted?.resolve()
-    wanted = undefined
-  }
-  const reader: ByteReader = {
-    size: undefined,
-    read: async () => {
-      taken?.resolve()
-      taken = undefined
-      while (true) {
-        if (failure !== undefined) throw failure.cause
-        if (chunk !== undefined) {
-          const next = chunk
-          chunk = undefined
-          return next
-        }
-        if (ended) return undefined
-        wanted = Promise.withResolvers<void>()
-        await wanted.promise
-      }
-    },
-    cancel: () => Promise.resolve(),
-  }
-  let info: Promise<ObjectInfo> | undefined
-  const { promise, resolve, reject } = Promise.withResolvers<ObjectInfo>()
-  // Nobody has to look at `info`; `close` reports the same failure.
-  promise.catch(() => undefined)
-  const begin = (): Promise<ObjectInfo> => {
-    if (info === undefined) {
-      info = save(reader)
-      info.then(resolve, reject)
-    }
-    return info
-  }
-
-  const writable = new WritableStream<Uint8Array>({
-    start(controller) {
-      promise.catch((error) => controller.error(error))
-    },
-    async write(bytes) {
-      const saving = begin()
-      if (!(bytes instanceof Uint8Array)) {
-        failure = {
-          cause: new StoreError({
-            reason: "InvalidInput",
-            operation: "save",
-            detail: `a chunk of type ${typeof bytes} was written where bytes belong`,
-          }),
-        }
-        wake()
-        await saving
-        return
-      }
-      if (bytes.length === 0) return
-      chunk = bytes
-      taken = Promise.withResolvers<void>()
-      const done = taken.promise
-      wake()
-      // The save settles early only when it fails: then so does this write.
-      await Promise.race([done, saving])
-    },
-    async close() {
-      const saving = begin()
-      ended = true
-      wake()
-      await saving
-    },
-    async abort(reason) {
-      failure = { cause: reason ?? new Error("the writer was aborted") }
-      if (info === undefined) {
-        reject(
-          new StoreError({
-            reason: "Aborted",
-            ambiguous: false,
-            operation: "save",
-            detail: "the writer was aborted before the first byte",
-            cause: reason,
-          }),
-        )
-        return
-      }
-      wake()
-      await info.catch(() => undefined)
-    },
-  })
-  return { writable, info: promise }
 }

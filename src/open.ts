@@ -10,21 +10,35 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Backend, Capabilities, ListPage, ObjectEntry, ObjectInfo, RemoveResult } from "./backend.ts"
+import type {
+  Backend,
+  Capabilities,
+  ListPage,
+  ObjectEntry,
+  ObjectInfo,
+  Presigned,
+  RemoveResult,
+  Upload,
+  UploadEntry,
+  VersionEntry,
+} from "./backend.ts"
 import { StoreError } from "./error.ts"
 import type { Loaded } from "./load.ts"
-import {
-  type CallOptions,
-  type CopyOptions,
-  type ListOptions,
-  type LoadOptions,
-  makeObjectStore,
-  type ObjectStoreService,
-  type RemoveOptions,
-  type SaveOptions,
-  type SaveSink,
-  type StoreOptions,
-} from "./object-store.ts"
+import { makeObjectStore, type ObjectStoreService } from "./object-store.ts"
+import type {
+  CallOptions,
+  CopyOptions,
+  ListOptions,
+  LoadOptions,
+  PresignOptions,
+  RemoveOptions,
+  SaveOptions,
+  StatOptions,
+  StoreOptions,
+  Verified,
+  VerifyOptions,
+} from "./options.ts"
+import type { SaveSink } from "./sink.ts"
 import type { Source } from "./streams/source.ts"
 
 /** The variable that {@link open} reads when it is given no URL. */
@@ -87,8 +101,13 @@ export class Store implements AsyncDisposable {
   }
 
   /** Facts of an object. */
-  stat(key: string, options?: CallOptions): Promise<ObjectInfo> {
+  stat(key: string, options?: StatOptions): Promise<ObjectInfo> {
     return run(this.#service.stat(key, options))
+  }
+
+  /** Reads every stored byte and holds it against what the store knows; rejects with what is wrong. */
+  verify(key: string, options?: VerifyOptions): Promise<Verified> {
+    return run(this.#service.verify(key, options))
   }
 
   /** Whether there is such an object; rejects when the store cannot say. */
@@ -122,6 +141,31 @@ export class Store implements AsyncDisposable {
   /** Renames an object. */
   move(from: string, to: string, options?: CopyOptions): Promise<ObjectInfo> {
     return run(this.#service.move(from, to, options))
+  }
+
+  /** All versions of the objects with a prefix, the newest of each first. */
+  versions(options?: Omit<ListOptions, "delimiter">): AsyncIterable<VersionEntry> {
+    return { [Symbol.asyncIterator]: () => iterate(this.#service.versions(options)) }
+  }
+
+  /** Makes an old version the current one again. */
+  restore(key: string, versionId: string, options?: Omit<CopyOptions, "sourceVersionId">): Promise<ObjectInfo> {
+    return run(this.#service.restore(key, versionId, options))
+  }
+
+  /** Uploads that were begun and neither completed nor aborted. */
+  uploads(options?: Omit<ListOptions, "delimiter">): AsyncIterable<UploadEntry> {
+    return { [Symbol.asyncIterator]: () => iterate(this.#service.uploads(options)) }
+  }
+
+  /** Frees what such an upload holds. */
+  abortUpload(upload: Upload, options?: CallOptions): Promise<void> {
+    return run(this.#service.abortUpload(upload, options))
+  }
+
+  /** A request that others can make without credentials until it expires. Treat it like a password. */
+  presign(method: "GET" | "PUT" | "HEAD" | "DELETE", key: string, options?: PresignOptions): Promise<Presigned> {
+    return run(this.#service.presign(method, key, options))
   }
 
   /** Frees what the store holds open. Calls in flight should have ended. */

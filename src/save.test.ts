@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import type { Backend, PartRules } from "./backend.ts"
 import * as Memory from "./backends/memory.ts"
 import { StoreError } from "./error.ts"
-import type { SaveOptions } from "./object-store.ts"
+import type { SaveOptions } from "./options.ts"
 import { openBackend, type Store } from "./open.ts"
 import type { PolicyOptions } from "./policy.ts"
 import { partSizeOf } from "./save.ts"
@@ -19,7 +19,7 @@ const storeWith = async (
 ): Promise<{ store: Store; faults: Faulty; inner: Backend }> => {
   const inner = await Effect.runPromise(Memory.make())
   const faults = faulty(change(inner), { rules, seed: 1 })
-  return { faults, inner, store: await openBackend(Effect.succeed(faults.backend), { policy }) }
+  return { faults, inner, store: await openBackend(Effect.succeed(faults.backend), { policy, compression: "none" }) }
 }
 
 const failure = (promise: Promise<unknown>): Promise<StoreError> =>

@@ -3,6 +3,8 @@
  *
  * A source that ends within its first part is one `put`; anything longer is an upload. Each byte is copied once,
  * into a pooled part buffer, and covered by that part's CRC-32; the parts' checksums combine into the object's.
+ * Where the object is compressed, an encoder stands between the source and the parts: then sizes and digests that the
+ * caller speaks of are those of the source, and sizes and checksums that the backend sees those of the stored bytes.
  * At most `concurrency` parts are in flight and one is being filled, so memory is bounded by
  * `partSize × (concurrency + 1)` and a slow backend slows the source.
  *
@@ -16,16 +18,17 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import type { Backend, ObjectHead, ObjectInfo, Part, PartRules, Upload, WriteCondition } from "./backend.ts"
+import type { Backend, ObjectHead, ObjectInfo, Part, PartRules, SavedFacts, Upload, WriteCondition } from "./backend.ts"
 import { StoreError } from "./error.ts"
 import { combineCrc32, crc32, formatCrc32 } from "./streams/crc32.ts"
+import { ContainerEncoder, type EncodeOptions } from "./streams/container.ts"
 import type { Hasher } from "./streams/digest.ts"
 import { type PartPool, PartReader } from "./streams/parts.ts"
 import { type ByteReader, SourceError } from "./streams/source.ts"
 
 /** How far a transfer has come. */
 export interface Progress {
-  /** Bytes stored, or handed out, so far. */
+  /** Bytes of the source that are stored, or bytes handed out, so far; before compression. */
   readonly bytes: number
   /** Bytes in all, where known. */
   readonly total: number | undefined
@@ -40,6 +43,10 @@ export interface SavePlan {
   readonly expectedSha256: string | undefined
   readonly hasher: Hasher | undefined
   readonly keepSha256: boolean
+  /** How the source is compressed; absent: not at all. */
+  readonly encode: EncodeOptions | undefined
+  /** What is known of a source that is in its stored form already. */
+  readonly facts: SavedFacts | undefined
   readonly partSize: number | undefined
   readonly concurrency: number | undefined
   readonly onProgress: ((progress: Progress) => void) | undefined
@@ -68,7 +75,10 @@ export const partSizeOf = (rules: PartRules, base: number, number: number): numb
     ? base
     : Math.min(rules.maxSize, base * 2 ** Math.floor((number - 1) / 1000))
 
-/** The size of the first part: the caller's, or one with which `expectedSize` fits into the parts there may be. */
+/** Stored bytes of so many that do not compress, with room for headers and the trailer. */
+const incompressible = (size: number): number => size + Math.ceil(size / 256) + MiB
+
+/** The size of the first part: the caller's, or one with which `known` bytes fit into the parts there may be. */
 const basePartSize = (rules: PartRules, plan: SavePlan, known: number | undefined): number => {
   if (plan.partSize !== undefined) return plan.partSize
   if (known === undefined || rules.maxCount === Infinity) return rules.recommendedSize
@@ -91,7 +101,10 @@ export const runSave: (
   const { key } = plan
   const fault: Fault = (fields) => new StoreError({ ...fields, operation: "save", key, backend: backend.name })
   const rules = backend.capabilities.parts
+  const encoder = plan.encode === undefined ? undefined : new ContainerEncoder(source, plan.encode)
+  /** Bytes of the source, where they are known before; the stored ones are not when it is compressed. */
   const known = plan.expectedSize ?? source.size
+  const storedSize = encoder === undefined ? known : undefined
   const tooLarge = (size: string, limit: string): StoreError =>
     fault({ reason: "TooLarge", detail: `the object has ${size} bytes; the most is ${limit}` })
   if (plan.expectedSize !== undefined && source.size !== undefined && plan.expectedSize !== source.size) {
@@ -100,42 +113,44 @@ export const runSave: (
       detail: `expectedSize is ${plan.expectedSize}, but the source has ${source.size} bytes`,
     })
   }
-  const base = rules === undefined ? backend.capabilities.maxPut : basePartSize(rules, plan, known)
-  if (known !== undefined) {
-    if (rules === undefined && known > base) return yield* tooLarge(`${known}`, `${base}`)
+  const likely = encoder === undefined || known === undefined ? known : incompressible(known)
+  const base = rules === undefined ? backend.capabilities.maxPut : basePartSize(rules, plan, likely)
+  if (storedSize !== undefined) {
+    if (rules === undefined && storedSize > base) return yield* tooLarge(`${storedSize}`, `${base}`)
     if (rules !== undefined && rules.maxCount !== Infinity) {
       let room = 0
-      for (let n = 1; n <= rules.maxCount && room < known; n++) room += partSizeOf(rules, base, n)
-      if (room < known) {
-        return yield* tooLarge(`${known}`, `${room} in ${rules.maxCount} parts from ${base} bytes`)
+      for (let n = 1; n <= rules.maxCount && room < storedSize; n++) room += partSizeOf(rules, base, n)
+      if (room < storedSize) {
+        return yield* tooLarge(`${storedSize}`, `${room} in ${rules.maxCount} parts from ${base} bytes`)
       }
     }
   }
   const firstSize = Math.min(base, backend.capabilities.maxPut)
-  const reader = new PartReader(source, plan.hasher)
+  const reader = new PartReader(encoder ?? source, plan.hasher)
+  const consumed = (): number => encoder?.length ?? reader.total
   const pull = <A>(read: () => Promise<A>): Effect.Effect<A, StoreError> =>
     Effect.tryPromise({
       try: read,
       catch: (cause) => sourceFailure(cause, fault),
     })
   const checkTotal = (): StoreError | undefined =>
-    known !== undefined && reader.total > known
+    known !== undefined && consumed() > known
       ? fault({
         reason: "InvalidInput",
         detail: `the source has more than the ${known} bytes expected`,
         hint: "nothing was saved; give the size the source has, or none",
       })
       : undefined
-  const finish = (): StoreError | { readonly sha256: string | undefined } => {
-    if (known !== undefined && reader.total < known) {
+  const finish = (): StoreError | SavedFacts => {
+    if (known !== undefined && consumed() < known) {
       return fault({
         reason: "Truncated",
         transient: false,
-        detail: `the source ended after ${reader.total} of ${known} bytes`,
+        detail: `the source ended after ${consumed()} of ${known} bytes`,
         hint: "nothing was saved; find out why the source ended early",
       })
     }
-    const sha256 = plan.hasher?.hex()
+    const sha256 = encoder === undefined ? plan.hasher?.hex() : encoder.sha256
     if (plan.expectedSha256 !== undefined && sha256 !== plan.expectedSha256) {
       return fault({
         reason: "Corrupt",
@@ -143,12 +158,14 @@ export const runSave: (
         hint: "nothing was saved; the source is not what you expected it to be",
       })
     }
-    return { sha256: plan.keepSha256 ? sha256 : undefined }
+    if (plan.facts !== undefined) return plan.facts
+    return { sha256: plan.keepSha256 || encoder !== undefined ? sha256 : undefined, length: encoder?.length }
   }
   const settleWith = <A extends ObjectInfo>(
     effect: Effect.Effect<A, StoreError>,
     size: number,
     crc: number,
+    facts: SavedFacts,
     upload: boolean,
   ): Effect.Effect<ObjectInfo, StoreError> =>
     effect.pipe(
@@ -164,11 +181,12 @@ export const runSave: (
               `the store reports ${info.size} bytes with CRC-32 ${formatCrc32(info.crc32 ?? crc)} where ${size} ` +
               `bytes with ${formatCrc32(crc)} were sent`,
           }))
-          : Effect.succeed(info)
+          // A service that wants all metadata before the first byte cannot keep what only the last one tells.
+          : Effect.succeed({ ...info, sha256: info.sha256 ?? facts.sha256, length: facts.length ?? info.length })
       ),
     )
 
-  const first = yield* pull(() => readFirst(reader, pool, firstSize, known))
+  const first = yield* pull(() => readFirst(reader, pool, firstSize, storedSize))
   const excess = checkTotal()
   if (excess !== undefined) return yield* excess
   if (first.ended) {
@@ -176,10 +194,10 @@ export const runSave: (
     if (done instanceof StoreError) return yield* done
     const bytes = first.buffer.subarray(0, first.filled)
     const crc = crc32(bytes)
-    const put = backend.put(key, bytes, { ...plan.head, ...plan.condition, crc32: crc, sha256: done.sha256 })
-    const info = yield* settleWith(put, bytes.length, crc, false)
+    const put = backend.put(key, bytes, { ...plan.head, ...plan.condition, crc32: crc, ...done })
+    const info = yield* settleWith(put, bytes.length, crc, done, false)
     if (first.pooled) pool.release(first.buffer)
-    report(plan.onProgress, bytes.length, bytes.length)
+    report(plan.onProgress, consumed(), consumed())
     return info
   }
   if (rules === undefined) return yield* tooLarge(`more than ${firstSize}`, `${firstSize}`)
@@ -198,7 +216,7 @@ export const runSave: (
   const sendParts = Effect.fnUntraced(function* (
     upload: Upload,
   ): Effect.fn.Return<
-    { parts: Array<Part>; size: number; crc: number; sha256: string | undefined },
+    { parts: Array<Part>; size: number; crc: number; facts: SavedFacts },
     StoreError,
     Scope.Scope
   > {
@@ -208,6 +226,7 @@ export const runSave: (
       Effect.raceFirst(effect, Deferred.await(failed))
     const parts: Array<Part> = []
     let stored = 0
+    let covered = 0
     let crc = 0
     let offset = 0
     let { buffer, filled, pooled } = first
@@ -223,6 +242,8 @@ export const runSave: (
       const bytes = buffer.subarray(0, filled)
       const part = { number, offset, crc32: crc32(bytes) }
       const reuse = pooled
+      const share = consumed() - covered
+      covered += share
       crc = combineCrc32(crc, part.crc32, filled)
       offset += filled
       // Wide parts take several slots, so that bytes in flight stay within the budget.
@@ -233,7 +254,7 @@ export const runSave: (
         Effect.tap((done) =>
           Effect.sync(() => {
             parts[number - 1] = done
-            stored += done.size
+            stored += share
             if (reuse) pool.release(sent)
             report(plan.onProgress, stored, known)
           })
@@ -262,17 +283,18 @@ export const runSave: (
     if (yield* Deferred.isDone(failed)) return yield* Deferred.await(failed)
     const done = finish()
     if (done instanceof StoreError) return yield* done
-    return { parts, size: offset, crc, sha256: done.sha256 }
+    return { parts, size: offset, crc, facts: done }
   })
 
   return yield* Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(restore(backend.createUpload(key, plan.head)), (upload) =>
       restore(
-        Effect.flatMap(Effect.scoped(sendParts(upload)), ({ parts, size, crc, sha256 }) =>
+        Effect.flatMap(Effect.scoped(sendParts(upload)), ({ parts, size, crc, facts }) =>
           settleWith(
-            backend.completeUpload(upload, parts, { ...plan.condition, size, crc32: crc, sha256 }),
+            backend.completeUpload(upload, parts, { ...plan.condition, size, crc32: crc, ...facts }),
             size,
             crc,
+            facts,
             true,
           )),
       ).pipe(

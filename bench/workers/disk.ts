@@ -61,7 +61,7 @@ const store = async () => {
   const { open } = await import(
     `${process.env["HOLDFAST_CHECKOUT"] ?? "../../"}mod.ts`
   ) as typeof import("../../mod.ts")
-  return await open(`file:${folder}/store`)
+  return await open(`file:${folder}/store`, { compression: "none" })
 }
 
 await mkdir(folder, { recursive: true })

@@ -39,7 +39,7 @@ const increment = async (store: Store): Promise<void> => {
   }
 }
 
-await using store = await open(url)
+await using store = await open(url, { compression: "none" })
 if (mode === "versions") {
   for (let version = Number(argument);; version++) {
     say(`begin ${version}`)

@@ -24,7 +24,8 @@ import type {
 } from "../backend.ts"
 import { type Reason, StoreError } from "../error.ts"
 import { compareKeys } from "../key.ts"
-import { ObjectStore, type StoreOptions } from "../object-store.ts"
+import { ObjectStore } from "../object-store.ts"
+import type { StoreOptions } from "../options.ts"
 import { combineCrc32, crc32, formatCrc32 } from "../streams/crc32.ts"
 
 const MiB = 1024 * 1024

@@ -97,6 +97,30 @@ export const parseBytes = (value: string): number => {
   return size
 }
 
+/** How a save compresses. */
+export const compressionFlags: {
+  readonly compression: Flag.Flag<"zstd" | "gzip" | "none" | undefined>
+  readonly level: Flag.Flag<number | undefined>
+  readonly frameSize: Flag.Flag<number | undefined>
+} = {
+  compression: Flag.Literals("compression", ["zstd", "gzip", "none"]).pipe(
+    Flag.withMetavar("NAME"),
+    Flag.withDescription("zstd (default), gzip or none"),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined),
+  ),
+  level: Flag.Int("level").pipe(
+    Flag.withMetavar("N"),
+    Flag.withDescription("How hard to compress: zstd 1 to 19 (default 3), gzip 1 to 9 (default 6)"),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined),
+  ),
+  frameSize: bytes(
+    "frame-size",
+    "Bytes that are compressed by themselves: what a range load reads at least. Default: 4MiB",
+  ),
+}
+
 /** The condition flags of verbs that write an object. */
 export const conditions = (object: string): {
   readonly ifNoneMatch: Flag.Flag<"*" | undefined>

@@ -31,7 +31,18 @@ test("save and load carry every byte, through pipes and files", async () => {
 
 test("save stores what its flags say, and --json prints the object's facts", async () => {
   await using work = await Workplace.make()
-  const flags = ["--content-type", "text/plain", "--metadata", "a=1", "--metadata", "b=x=y", "--digest", "sha256"]
+  const flags = [
+    "--compression",
+    "none",
+    "--content-type",
+    "text/plain",
+    "--metadata",
+    "a=1",
+    "--metadata",
+    "b=x=y",
+    "--digest",
+    "sha256",
+  ]
   const saved = await work.feed("hello", "save", "k", "--json", ...flags)
   expect(saved).toMatchObject({ code: 0, err: "" })
   expect(lines(saved.out)).toHaveLength(1)
@@ -39,6 +50,7 @@ test("save stores what its flags say, and --json prints the object's facts", asy
   expect(info).toMatchObject({
     key: "k",
     size: 5,
+    length: 5,
     contentType: "text/plain",
     metadata: { a: "1", b: "x=y" },
     sha256: "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
@@ -78,7 +90,9 @@ test("ls prints columns that cut understands, folds folders, and prints JSON", a
   await using work = await Workplace.make()
   expect(await work.run("ls")).toMatchObject({ code: 0, out: "", err: "" })
   expect(await readdir(work.path)).toEqual([])
-  for (const key of ["runs/2", "runs/1", "a key", "runs2"]) expect((await work.feed("hello", "save", key)).code).toBe(0)
+  for (const key of ["runs/2", "runs/1", "a key", "runs2"]) {
+    expect((await work.feed("hello", "save", key, "--compression", "none")).code).toBe(0)
+  }
   const { out } = await work.run("ls")
   expect(lines(out).map((line) => line.split("\t")[2])).toEqual(["a key", "runs/1", "runs/2", "runs2"])
   for (const line of lines(out)) expect(line).toMatch(/^ {14}5\t\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\t/)
@@ -97,7 +111,8 @@ test("cp and mv keep bytes and metadata", async () => {
   await work.feed("hello", "save", "a", "--metadata", "x=1")
   expect(await work.run("cp", "a", "b")).toMatchObject({ code: 0, out: "", err: "" })
   const moved = await work.run("mv", "a", "c", "--json")
-  expect(JSON.parse(moved.out)).toMatchObject({ key: "c", size: 5, metadata: { x: "1" } })
+  expect(JSON.parse(moved.out)).toMatchObject({ key: "c", length: 5, codec: "zstd", metadata: { x: "1" } })
+  expect((await work.run("load", "c")).out).toBe("hello")
   expect((await work.run("ls")).out.replaceAll(/.*\t/g, "")).toBe("b\nc\n")
   expectFailure(await work.run("cp", "a", "d"), 1, "there is no such object")
   expectFailure(await work.run("mv", "b", "b"), 2, "the same key")

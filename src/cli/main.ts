@@ -3,6 +3,7 @@
  *
  *     holdfast save KEY [FILE|-]      holdfast load KEY [FILE|-]      holdfast ls [PREFIX]
  *     holdfast stat KEY               holdfast rm KEY...              holdfast cp|mv FROM TO
+ *     holdfast verify KEY...
  *
  * This file wires the verbs together and decides how the process ends. Data goes to stdout, everything else to
  * stderr; the exit codes are in `exit.ts`. The first signal interrupts the verb, which then cleans up; the second
@@ -43,6 +44,7 @@ import { errIsTerminal, outIsTerminal, printable, printError, writeErr, writeOut
 import { rm } from "./remove.ts"
 import { save } from "./save.ts"
 import { stat } from "./stat.ts"
+import { verify } from "./verify.ts"
 
 const holdfast = Command.make("holdfast").pipe(
   Command.withDescription(
@@ -62,7 +64,7 @@ const holdfast = Command.make("holdfast").pipe(
   ]),
   Command.withSubcommands([
     { group: "Bytes", commands: [save, load] },
-    { group: "Objects", commands: [list, stat, rm, copy, move] },
+    { group: "Objects", commands: [list, stat, verify, rm, copy, move] },
   ]),
   Command.withGlobalFlags([StoreUrl, Json, Quiet]),
 )

@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import process from "node:process"
 import { usageError } from "./exit.ts"
 import { openInput, openStdin } from "./files.ts"
-import { bytes, conditions, Json, openStore, Quiet, text, type Verb } from "./flags.ts"
+import { bytes, compressionFlags, conditions, Json, openStore, Quiet, text, type Verb } from "./flags.ts"
 import { errIsTerminal, printJson } from "./output.ts"
 import { withProgress } from "./progress.ts"
 
@@ -19,6 +19,7 @@ const flags = {
     Argument.map(Option.getOrUndefined),
   ),
   ...conditions("the object"),
+  ...compressionFlags,
   contentType: text("content-type", "TYPE", "Media type to store with the object, such as application/json"),
   metadata: Flag.KeyValuePair("metadata").pipe(
     Flag.withMetavar("NAME=VALUE"),
@@ -30,7 +31,7 @@ const flags = {
   expectedSha256: text("expect-sha256", "HEX", "Save nothing unless the source has this SHA-256"),
   digest: Flag.Literals("digest", ["sha256"]).pipe(
     Flag.withMetavar("NAME"),
-    Flag.withDescription("Compute a digest and store it with the object"),
+    Flag.withDescription("Compute a digest and store it, which compressed objects always do"),
     Flag.optional,
     Flag.map(Option.getOrUndefined),
   ),
@@ -70,7 +71,8 @@ export const save: Verb<"save"> = Command.make(
 ).pipe(
   Command.withDescription(
     "Save a file or the standard input as an object, whole or not at all.\n" +
-      "  An object of that name is replaced. Prints nothing unless asked with --json.",
+      "  An object of that name is replaced. It is compressed in a form that zstd -d opens (gzip -d with\n" +
+      "  --compression gzip), and load gives back what was saved. Prints nothing unless asked with --json.",
   ),
   Command.withShortDescription("Save a file or the standard input as an object"),
   Command.withExamples([
@@ -78,6 +80,10 @@ export const save: Verb<"save"> = Command.make(
     {
       command: "holdfast save notes/passwd /etc/passwd --content-type text/plain --metadata host=$(uname -n)",
       description: "Save a file with a media type and metadata",
+    },
+    {
+      command: "holdfast save notes/passwd /etc/passwd --compression none",
+      description: "Store the bytes of the file as they are",
     },
     {
       command: 'cat /etc/passwd | holdfast save notes/passwd --expect-size "$(wc -c < /etc/passwd)"',

@@ -13,10 +13,14 @@ const flags = {
 
 /** The facts of an object, one a line; what the store does not know is left out. */
 const describe = (info: ObjectInfo): string => {
-  const human = info.size < 1024 ? "" : ` (${formatBytes(info.size)})`
+  const human = (bytes: number): string => bytes < 1024 ? `${bytes}` : `${bytes} (${formatBytes(bytes)})`
+  const { codec, length } = info
+  const ratio = length === undefined || length === 0 ? "" : `, ${(100 * info.size / length).toFixed(1)} % of it`
   const facts: ReadonlyArray<readonly [name: string, value: string | undefined]> = [
     ["key", info.key],
-    ["size", `${info.size}${human}`],
+    ["size", length === undefined ? undefined : human(length)],
+    ["stored", codec === undefined ? undefined : `${human(info.size)}${ratio}`],
+    ["codec", codec],
     ["modified", info.modified.toISOString()],
     ["etag", info.etag],
     ["type", info.contentType],
@@ -41,7 +45,7 @@ export const stat: Verb<"stat"> = Command.make("stat", flags, ({ key }) =>
     Command.withExamples([
       {
         command: "echo hello | holdfast save notes/hello && holdfast stat notes/hello",
-        description: "Show size, time, etag, checksums and metadata",
+        description: "Show sizes, time, etag, codec, checksums and metadata",
       },
       {
         command: "holdfast stat notes/gone >/dev/null 2>&1 || echo missing",

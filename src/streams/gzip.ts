@@ -32,11 +32,11 @@ export interface MemberPlace {
 /** How to decode gzip that somebody else made. */
 export interface DecodeGzipOptions {
   /** The most plaintext bytes in all; no limit unless given. */
-  readonly maxOutput?: number
+  readonly maxOutput?: number | undefined
   /** Plaintext bytes of one member that are held until its CRC-32 has been checked; 8 MiB unless given. */
-  readonly hold?: number
+  readonly hold?: number | undefined
   /** Which inflater runs; the runtime's own where it has one. */
-  readonly implementation?: Implementation
+  readonly implementation?: Implementation | undefined
 }
 
 const makeInflater = (implementation: Implementation | undefined): PushDecoder =>

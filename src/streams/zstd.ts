@@ -413,13 +413,13 @@ const withContentSize = (frame: Uint8Array, length: number): Uint8Array => {
 /** How to decode zstd that somebody else made. */
 export interface DecodeZstdOptions {
   /** The largest window in bytes; 128 MiB unless given, as `zstd -d` has it. */
-  readonly maxWindow?: number
+  readonly maxWindow?: number | undefined
   /** The most plaintext bytes in all; no limit unless given. */
-  readonly maxOutput?: number
+  readonly maxOutput?: number | undefined
   /** Plaintext bytes of one frame that are held until its checksum has been checked; 8 MiB unless given. */
-  readonly hold?: number
+  readonly hold?: number | undefined
   /** Which decoder runs; the runtime's own where it has one. */
-  readonly implementation?: Implementation
+  readonly implementation?: Implementation | undefined
 }
 
 /**

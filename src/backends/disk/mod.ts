@@ -6,7 +6,8 @@
  */
 import type * as Layer from "effect/Layer"
 import type { StoreError } from "../../error.ts"
-import { ObjectStore, type StoreOptions } from "../../object-store.ts"
+import { ObjectStore } from "../../object-store.ts"
+import type { StoreOptions } from "../../options.ts"
 import { type DiskOptions, make } from "./backend.ts"
 
 export { type DiskOptions, make }
@@ -25,7 +26,7 @@ export { type DiskOptions, make }
  * const root = await mkdtemp("holdfast-example-")
  * const save = Effect.flatMap(ObjectStore, (store) => store.save("greeting", "hello"))
  * const info = await Effect.runPromise(Effect.provide(save, Disk.layer({ root })))
- * console.assert(info.size === 5)
+ * console.assert(info.length === 5)
  * await rm(root, { recursive: true })
  * ```
  */
