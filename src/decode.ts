@@ -14,6 +14,7 @@ import { StoreError } from "./error.ts"
 import { type Codec, sniff } from "./streams/codec.ts"
 import { decodeContainer, decodeRange, type RangePlan, readTail, type Tail, tailGuess } from "./streams/container.ts"
 import { FormatError } from "./streams/format-error.ts"
+import { free } from "./streams/free.ts"
 import { decodeGzip } from "./streams/gzip.ts"
 import { decodeZstd } from "./streams/zstd.ts"
 
@@ -196,7 +197,7 @@ export const decodedBody = (
     first ??= value.slice(0, 4)
     return value
   }
-  const plain = windowed(decode(pull, decoding), window)
+  const plain = inPieces(windowed(decode(pull, decoding), window))
   const fail = async (cause: unknown): Promise<never> => {
     const foreign = decoding.kind === "foreign" ? { codec: decoding.codec, first } : undefined
     const error = formatFailure(backend, key, cause, foreign)
@@ -251,6 +252,24 @@ async function* decode(
         throw new FormatError("corrupt", `it decodes to ${decoded} bytes, its metadata says ${length}`, { offset: 0 })
       }
     }
+  }
+}
+
+/** Bytes of a chunk that is handed out. */
+const pieceSize = 512 * 1024
+
+/**
+ * Frames in small pieces of their own: the consumer's are his to keep, and the collector is quick with them; the
+ * frame's memory goes back at once.
+ */
+async function* inPieces(chunks: AsyncGenerator<Uint8Array, void>): AsyncGenerator<Uint8Array, void> {
+  for await (const chunk of chunks) {
+    if (chunk.length <= pieceSize) {
+      yield chunk
+      continue
+    }
+    for (let at = 0; at < chunk.length; at += pieceSize) yield chunk.slice(at, at + pieceSize)
+    free(chunk)
   }
 }
 

@@ -64,15 +64,19 @@ export const zlib: Zlib | undefined = (() => {
 /** Bun's own zstd, whose calls run on its thread pool and are 1.6 times as fast as its `node:zlib`. */
 export const bunZstd: BunZstd | undefined = host.Bun?.zstdCompress === undefined ? undefined : host.Bun as BunZstd
 
-/** Turns a call of `node:zlib` into a promise. */
-export const promised = (call: ZlibCall, bytes: Uint8Array, options: ZlibOptions): Promise<Uint8Array> =>
-  new Promise((resolve, reject) => {
-    call(bytes, options, (error, result) => error === null || error === undefined ? resolve(result) : reject(error))
-  })
-
 /** A `Buffer` as the plain `Uint8Array` it is made of: its `slice` would share memory, and callers expect a copy. */
 export const bare = (bytes: Uint8Array): Uint8Array =>
   bytes.constructor === Uint8Array ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
+
+/** Turns a call of `node:zlib` into a promise of plain bytes. */
+export const promised = (call: ZlibCall, bytes: Uint8Array, options: ZlibOptions): Promise<Uint8Array> =>
+  new Promise((resolve, reject) => {
+    call(
+      bytes,
+      options,
+      (error, result) => error === null || error === undefined ? resolve(bare(result)) : reject(error),
+    )
+  })
 
 /** Bytes fed to a decoder at a time. A deflate stream can grow 1,032-fold, so that makes 16 MiB at most. */
 export const sliceSize: number = 16 * 1024

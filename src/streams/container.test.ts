@@ -34,7 +34,9 @@ const codecs: ReadonlyArray<Codec> = ["zstd", "gzip"]
 const encode = async (plain: Uint8Array, options: EncodeOptions, chunk?: number): Promise<Uint8Array<ArrayBuffer>> => {
   const encoder = new ContainerEncoder({ size: undefined, read: pullOf(plain, chunk), cancel: async () => {} }, options)
   const pieces: Array<Uint8Array> = []
-  for (let piece = await encoder.read(); piece !== undefined; piece = await encoder.read()) pieces.push(piece)
+  for (let piece = await encoder.read(); piece !== undefined; piece = await encoder.read()) {
+    pieces.push(new Uint8Array(piece))
+  }
   expect(await encoder.read()).toBeUndefined()
   expect(encoder.length).toBe(plain.length)
   return join(...pieces)

@@ -17,6 +17,7 @@ import type { Implementation } from "./codec-native.ts"
 import { combineCrc32, crc32, formatCrc32 } from "./crc32.ts"
 import { sha256 } from "./digest.ts"
 import { FormatError } from "./format-error.ts"
+import { free } from "./free.ts"
 import { deflateRaw, inflateExactly } from "./gzip.ts"
 import type { ByteReader } from "./source.ts"
 import { decodeFrame, encodeFrame, nextFrame, parseFrame, zstdBound, type ZstdFrame } from "./zstd.ts"
@@ -142,6 +143,8 @@ export class ContainerEncoder implements ByteReader {
   readonly #frames: Array<{ readonly stored: number; readonly plain: number; readonly checksum: number }> = []
   readonly #crcs: Array<number> = []
   #output: Array<Uint8Array> = []
+  /** What the last read gave out; its reader has taken what it wanted when it reads again. */
+  #given: Uint8Array | undefined
   #rest: Uint8Array | undefined
   #length = 0
   #storedCrc = 0
@@ -175,11 +178,13 @@ export class ContainerEncoder implements ByteReader {
     return this.#sha256
   }
 
-  /** The next stored bytes, or `undefined` after the trailer. */
+  /** The next stored bytes, good until the next call, or `undefined` after the trailer. */
   async read(): Promise<Uint8Array | undefined> {
+    if (this.#given !== undefined) free(this.#given)
+    this.#given = undefined
     while (true) {
       const piece = this.#output.shift()
-      if (piece !== undefined) return piece
+      if (piece !== undefined) return this.#given = piece
       while (!this.#sourceEnded && this.#jobs.length < this.#inFlight) await this.#begin()
       const job = this.#jobs.shift()
       if (job === undefined) {
@@ -618,7 +623,7 @@ async function* zstdJobs(input: Input, options: DecodeOptions, seen: { facts?: F
     const stored = input.take(frame.size)
     passed.add({ stored: frame.size, plain, checksum }, crc32(stored), place.offset)
     offsets.push(place.offset)
-    yield { plain, run: () => decodeFrame(stored, frame, place, options.implementation) }
+    yield { plain, run: () => decodeFrame(stored, frame, place, options.implementation).finally(() => free(stored)) }
   }
   const offset = input.offset
   const frames = passed.entries.length
@@ -675,7 +680,10 @@ async function* gzipJobs(input: Input, options: DecodeOptions, seen: { facts?: F
     passed.add({ stored: size, plain, checksum }, crc, place.offset)
     storedCrc = combineCrc32(storedCrc, crc, size)
     const body = stored.subarray(memberHead.length, size - 8)
-    yield { plain, run: () => inflateExactly(body, plain, checksum, place, options.implementation) }
+    yield {
+      plain,
+      run: () => inflateExactly(body, plain, checksum, place, options.implementation).finally(() => free(stored)),
+    }
   }
   const offset = input.offset
   if (passed.entries.length === 0) throw new FormatError("corrupt", "there is no member before the trailer", { offset })
@@ -773,6 +781,6 @@ async function* rangeJobs(
     if (frame.size !== size || plain !== Math.min(tail.frameSize, tail.length - number * tail.frameSize)) {
       throw new FormatError("corrupt", "the frame is not the one of the seek table", place)
     }
-    yield { plain, run: () => decodeFrame(stored, frame, place, options.implementation) }
+    yield { plain, run: () => decodeFrame(stored, frame, place, options.implementation).finally(() => free(stored)) }
   }
 }

@@ -11,6 +11,7 @@ import { Input, type Pull } from "./codec-input.ts"
 import { bare, type Implementation, promised, type PushDecoder, pushDecoder, sliceSize, zlib } from "./codec-native.ts"
 import { crc32 } from "./crc32.ts"
 import { FormatError } from "./format-error.ts"
+import { slack } from "./free.ts"
 import { portableInflate } from "./gzip-inflate.ts"
 
 const MiB = 2 ** 20
@@ -218,7 +219,8 @@ export const inflateExactly = async (
     plain = zlib !== undefined && implementation !== "portable"
       ? await promised(zlib.inflateRaw, deflated, {
         maxOutputLength: Math.max(length, 1),
-        chunkSize: Math.max(Math.min(length, MiB), 64),
+        // All of it in one buffer, with room left so that the decoder sees the end without a second one.
+        chunkSize: length + slack,
       })
       : await inflatePortably(deflated, length)
   } catch (cause) {

@@ -378,7 +378,7 @@ export interface EncodedFrame {
  */
 export const encodeFrame = async (plain: Uint8Array, level: number): Promise<EncodedFrame> => {
   if (bunZstd !== undefined) {
-    const body = await bunZstd.zstdCompress(plain, { level })
+    const body = bare(await bunZstd.zstdCompress(plain, { level }))
     // Bun cannot be asked for a checksum; bit 2 of the descriptor announces the one we append.
     body[4]! |= 0x04
     const checksum = xxh64Low(plain)
@@ -395,7 +395,8 @@ export const encodeFrame = async (plain: Uint8Array, level: number): Promise<Enc
     plain.length,
   )
   const end = whole.length - 4
-  return { body: whole.subarray(0, end), tail: whole.subarray(end), checksum: u32(whole, end) }
+  // A copy, so that whoever frees the body has not freed this.
+  return { body: whole.subarray(0, end), tail: new Uint8Array(whole.subarray(end)), checksum: u32(whole, end) }
 }
 
 /** Gives a frame whose header lacks it the content size: Deno's and Node's encoders do not know it when they start. */
