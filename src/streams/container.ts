@@ -14,13 +14,23 @@
 import { type Codec, codecLevels } from "./codec.ts"
 import { Input, type Pull } from "./codec-input.ts"
 import type { Implementation } from "./codec-native.ts"
+import { EncodeWorkers } from "./codec-workers.ts"
 import { combineCrc32, crc32, formatCrc32 } from "./crc32.ts"
 import { sha256 } from "./digest.ts"
 import { FormatError } from "./format-error.ts"
 import { free } from "./free.ts"
 import { deflateRaw, inflateExactly } from "./gzip.ts"
 import type { ByteReader } from "./source.ts"
-import { decodeFrame, encodeFrame, nextFrame, parseFrame, zstdBound, type ZstdFrame } from "./zstd.ts"
+import {
+  decodeFrame,
+  type EncodedFrame,
+  encodeFrame,
+  nextFrame,
+  parseFrame,
+  sealFrame,
+  zstdBound,
+  type ZstdFrame,
+} from "./zstd.ts"
 
 const KiB = 1024
 const MiB = KiB * KiB
@@ -139,7 +149,8 @@ export class ContainerEncoder implements ByteReader {
   readonly #inFlight: number
   readonly #hasher = sha256()
   readonly #jobs: Array<Promise<Encoded>> = []
-  readonly #free: Array<Uint8Array> = []
+  readonly #workers = new EncodeWorkers()
+  readonly #free: Array<Uint8Array<ArrayBuffer>> = []
   readonly #frames: Array<{ readonly stored: number; readonly plain: number; readonly checksum: number }> = []
   readonly #crcs: Array<number> = []
   #output: Array<Uint8Array> = []
@@ -190,6 +201,7 @@ export class ContainerEncoder implements ByteReader {
       if (job === undefined) {
         if (this.#ended) return undefined
         this.#ended = true
+        this.#workers.release()
         this.#output = this.#trailer()
         continue
       }
@@ -205,6 +217,7 @@ export class ContainerEncoder implements ByteReader {
   /** Tells the source that no more will be read. */
   async cancel(reason: unknown): Promise<void> {
     this.#sourceEnded = true
+    this.#workers.release()
     await this.#source.cancel(reason)
   }
 
@@ -236,33 +249,36 @@ export class ContainerEncoder implements ByteReader {
       this.#free.push(buffer)
       return
     }
-    const job = this.#encode(buffer.subarray(0, filled)).finally(() => {
-      this.#free.push(buffer)
-    })
+    const job = this.#encode(buffer, filled)
     // Whoever reads gets the error; until then it must not count as unhandled.
     job.catch(() => {})
     this.#jobs.push(job)
   }
 
   /** Most objects are small and of unknown length. */
-  #firstBuffer(): Uint8Array {
+  #firstBuffer(): Uint8Array<ArrayBuffer> {
     const likely = this.#length > 0 ? this.#frameSize : this.#source.size ?? 64 * KiB
     return new Uint8Array(Math.min(this.#frameSize, Math.max(likely, 1)))
   }
 
-  async #encode(plain: Uint8Array): Promise<Encoded> {
-    if (this.#codec === "zstd") {
-      const { body, tail, checksum } = await encodeFrame(plain, this.#level)
-      return { pieces: [body, tail], plain: plain.length, crc: crc32(tail, crc32(body)), checksum }
+  /** Encodes the first `length` bytes of a buffer, which is free again when it is done. */
+  async #encode(buffer: Uint8Array<ArrayBuffer>, length: number): Promise<Encoded> {
+    const plain = buffer.subarray(0, length)
+    const codec = this.#codec
+    const crc = codec === "gzip" ? crc32(plain) : 0
+    const done = await this.#workers.encode({ codec, bytes: buffer, length, level: this.#level })
+    if (done !== undefined) {
+      const { encoded, bytes } = done
+      this.#free.push(bytes)
+      return codec === "zstd" ? zstdPieces(sealFrame(encoded, length), length) : gzipPieces(encoded, length, crc)
     }
-    const body = await deflateRaw(plain, this.#level)
-    const head = memberHead.slice()
-    new DataView(head.buffer).setUint32(memberFixed, head.length + body.length + 8, true)
-    const tail = new Uint8Array(8)
-    const checksum = crc32(plain)
-    new DataView(tail.buffer).setUint32(0, checksum, true)
-    new DataView(tail.buffer).setUint32(4, plain.length, true)
-    return { pieces: [head, body, tail], plain: plain.length, crc: crc32(tail, crc32(body, crc32(head))), checksum }
+    try {
+      return codec === "zstd"
+        ? zstdPieces(await encodeFrame(plain, this.#level), length)
+        : gzipPieces(await deflateRaw(plain, this.#level), length, crc)
+    } finally {
+      this.#free.push(buffer)
+    }
   }
 
   #trailer(): Array<Uint8Array> {
@@ -276,6 +292,22 @@ export class ContainerEncoder implements ByteReader {
     }
     return this.#codec === "zstd" ? zstdTail(facts, this.#frames, this.#crcs) : gzipTail(facts, this.#storedCrc)
   }
+}
+
+const zstdPieces = ({ body, tail, checksum }: EncodedFrame, plain: number): Encoded => ({
+  pieces: [body, tail],
+  plain,
+  crc: crc32(tail, crc32(body)),
+  checksum,
+})
+
+const gzipPieces = (body: Uint8Array, plain: number, checksum: number): Encoded => {
+  const head = memberHead.slice()
+  new DataView(head.buffer).setUint32(memberFixed, head.length + body.length + 8, true)
+  const tail = new Uint8Array(8)
+  new DataView(tail.buffer).setUint32(0, checksum, true)
+  new DataView(tail.buffer).setUint32(4, plain, true)
+  return { pieces: [head, body, tail], plain, crc: crc32(tail, crc32(body, crc32(head))), checksum }
 }
 
 type Facts = Omit<Tail, "tailSize" | "table">

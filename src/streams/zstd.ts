@@ -390,10 +390,13 @@ export const encodeFrame = async (plain: Uint8Array, level: number): Promise<Enc
     throw new FormatError("unsupported", "this runtime cannot encode zstd", { offset: 0 })
   }
   const { ZSTD_c_compressionLevel: levelKey, ZSTD_c_checksumFlag: checksumKey } = zlib.constants
-  const whole = withContentSize(
-    await promised(zlib.zstdCompress, plain, { params: { [levelKey!]: level, [checksumKey!]: 1 }, chunkSize: MiB }),
-    plain.length,
-  )
+  const params = { [levelKey!]: level, [checksumKey!]: 1 }
+  return sealFrame(await promised(zlib.zstdCompress, plain, { params, chunkSize: MiB }), plain.length)
+}
+
+/** What `node:zlib` made of `length` bytes, as a frame that declares its length. */
+export const sealFrame = (encoded: Uint8Array, length: number): EncodedFrame => {
+  const whole = withContentSize(encoded, length)
   const end = whole.length - 4
   // A copy, so that whoever frees the body has not freed this.
   return { body: whole.subarray(0, end), tail: new Uint8Array(whole.subarray(end)), checksum: u32(whole, end) }
