@@ -36,8 +36,11 @@ export interface Measured {
   readonly runtime: string
   readonly unit: "MB/s" | "objects/s"
   readonly rates: ReadonlyArray<number>
+  /** Of the process that measures; for a tool that it starts this says nothing. */
   readonly peakMiB: number
   readonly cpuSeconds: number
+  /** The longest time that the event loop stood still, in milliseconds, where the worker looked. */
+  readonly blockedMs?: number
 }
 
 /** The middle value. */
@@ -50,6 +53,7 @@ export const median = (values: ReadonlyArray<number>): number => {
 interface WorkerResult extends Sample {
   readonly peak: number
   readonly cpu: number
+  readonly blocked?: number
 }
 
 const once = async (variant: Variant, folder: string): Promise<WorkerResult> => {
@@ -88,6 +92,9 @@ export const compare = async (
     rates: results[i]!.map(({ work, ms }) => unit === "MB/s" ? work / 1e3 / ms : work * 1e3 / ms),
     peakMiB: Math.round(Math.max(...results[i]!.map((result) => result.peak)) / 2 ** 20),
     cpuSeconds: median(results[i]!.map((result) => result.cpu)),
+    ...(results[i]![0]?.blocked === undefined
+      ? {}
+      : { blockedMs: Math.round(median(results[i]!.map((result) => result.blocked ?? 0))) }),
   }))
   for (const row of measured) console.log(line(row, measured[0]!))
   return measured
@@ -104,6 +111,7 @@ const line = (row: Measured, first: Measured): string =>
     `${(row === first ? 1 : ratio(first, row)).toFixed(2).padStart(6)} × (${first.variant} to it)`,
     `${row.peakMiB.toString().padStart(5)} MiB peak`,
     `${row.cpuSeconds.toFixed(2).padStart(6)} s cpu`,
+    ...(row.blockedMs === undefined ? [] : [`${row.blockedMs.toString().padStart(4)} ms blocked`]),
   ].join("  ")
 
 /** A run of the benchmarks, as it is kept in `bench/results/`. */

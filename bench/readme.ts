@@ -9,17 +9,21 @@ import { median, ratio, type Report } from "./harness.ts"
 
 /** The table of a report, as README shows it. */
 export const table = (report: Report): string => {
+  const names = new Set(report.questions.map(({ rows }) => rows.at(-1)!.variant))
+  // One name for all of them goes into the head, else each row has its own.
+  const common = names.size === 1 ? [...names][0]! : undefined
   const rows = report.questions.map(({ question, rows }) => {
     const [holdfast, ...others] = rows
     const plain = others.at(-1)!
     const rate = (value: number): string => `${Math.round(value).toLocaleString("en")} ${holdfast!.unit}`
-    return `| ${question} | ${rate(median(holdfast!.rates))} | ${rate(median(plain.rates))} | ${
+    const name = plain.variant === common ? "" : ` (${plain.variant})`
+    return `| ${question} | ${rate(median(holdfast!.rates))} | ${rate(median(plain.rates))}${name} | ${
       ratio(holdfast!, plain).toFixed(2)
     } × | ${holdfast!.peakMiB} MiB |`
   })
   const versions = Object.entries(report.versions).map(([name, version]) => `${name} ${version}`).join(", ")
   return [
-    `| ${report.suite} | Holdfast | plain files | ratio | peak memory |`,
+    `| ${report.suite} | Holdfast | ${common ?? "beside it"} | ratio | peak memory |`,
     "|---|---|---|---|---|",
     ...rows,
     "",

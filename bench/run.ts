@@ -1,7 +1,7 @@
 /**
- * `bun run bench [--rounds N] [--size MiB] [--objects N] [--against REF] [--keep]`
+ * `bun run bench [disk|codecs …] [--rounds N] [--size MiB] [--objects N] [--against REF] [--keep]`
  *
- * Prints every figure; `--keep` also writes `bench/results/` and the tables of README. With `--against` a git
+ * Runs the suites named, or all. Prints every figure; `--keep` also writes `bench/results/` and the tables of README. With `--against` a git
  * ref of Holdfast is measured in the same rounds.
  *
  * @module
@@ -12,11 +12,14 @@ import { tmpdir } from "node:os"
 import process from "node:process"
 import { parseArgs } from "node:util"
 import { install, root } from "../scripts/tools.ts"
+import { codecs } from "./codecs.ts"
 import { disk } from "./disk.ts"
 import { keep } from "./harness.ts"
 import { writeReadme } from "./readme.ts"
 
-const { values } = parseArgs({
+const suites = ["disk", "codecs"] as const
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     rounds: { type: "string", default: "5" },
     size: { type: "string", default: "1024" },
@@ -26,6 +29,16 @@ const { values } = parseArgs({
   },
 })
 
+const unknown = positionals.find((name) => !(suites as ReadonlyArray<string>).includes(name))
+if (unknown !== undefined) throw new Error(`there is no suite "${unknown}"; there are ${suites.join(", ")}`)
+const wanted = (name: typeof suites[number]): boolean => positionals.length === 0 || positionals.includes(name)
+/** Prints where the figures of a suite are kept, and puts them into README. */
+const kept = async (suite: typeof suites[number], questions: Parameters<typeof keep>[1]): Promise<void> => {
+  if (!values.keep) return
+  console.log(`\nwritten to ${await keep(suite, questions)} and README.md`)
+  await writeReadme()
+}
+
 install()
 const folder = await mkdtemp(`${tmpdir()}/holdfast-bench-`)
 const checkout = `${folder}/against/`
@@ -34,17 +47,14 @@ try {
     execFileSync("git", ["-C", root, "worktree", "add", "--detach", checkout, values.against], { stdio: "ignore" })
     await symlink(`${root}node_modules`, `${checkout}node_modules`)
   }
-  const questions = await disk({
-    rounds: Number(values.rounds),
-    bytes: Number(values.size) * 2 ** 20,
-    objects: Number(values.objects),
-    folder: `${folder}/data`,
-    against: values.against === undefined ? undefined : { ref: values.against, checkout },
-  })
-  if (values.keep) {
-    console.log(`\nwritten to ${await keep("disk", questions)} and README.md`)
-    await writeReadme()
+  const rounds = Number(values.rounds)
+  const bytes = Number(values.size) * 2 ** 20
+  if (wanted("disk")) {
+    const against = values.against === undefined ? undefined : { ref: values.against, checkout }
+    const objects = Number(values.objects)
+    await kept("disk", await disk({ rounds, bytes, objects, folder: `${folder}/data`, against }))
   }
+  if (wanted("codecs")) await kept("codecs", await codecs({ rounds, bytes: Math.min(bytes, 512 * 2 ** 20) }))
 } finally {
   if (values.against !== undefined) {
     execFileSync("git", ["-C", root, "worktree", "remove", "--force", checkout], { stdio: "ignore" })

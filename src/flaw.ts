@@ -106,7 +106,8 @@ export const rangeFlaw = (o: LoadOptions): string | undefined => {
   }
   return optionFlaw("offset", o.offset, 0, Number.MAX_SAFE_INTEGER) ??
     optionFlaw("length", o.length, 0, Number.MAX_SAFE_INTEGER) ??
-    optionFlaw("maxLength", maxLength, 0, Number.MAX_SAFE_INTEGER)
+    optionFlaw("maxLength", maxLength, 0, Number.MAX_SAFE_INTEGER) ??
+    optionFlaw("concurrency", o.concurrency, 1, 1000)
 }
 
 /** What is wrong with the compression of a call, on a store with the compression of `layer`. */

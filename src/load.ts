@@ -8,11 +8,11 @@
  * @module
  */
 import * as Effect from "effect/Effect"
-import type { Backend, GetOptions, GetResult, ObjectInfo } from "./backend.ts"
-import { type BodyPlan, healingBody } from "./body.ts"
+import type { Backend, GetOptions, ObjectInfo } from "./backend.ts"
 import { codecOf, decodedBody, type Decoding, loadTail, type Window } from "./decode.ts"
 import { withLength } from "./encoding.ts"
 import { StoreError } from "./error.ts"
+import { asChanged, type Opened, openRange, type RangePlan } from "./ranges.ts"
 import { report } from "./save.ts"
 import type { Codec } from "./streams/codec.ts"
 import { planRange, type Tail } from "./streams/container.ts"
@@ -88,7 +88,7 @@ export class Loaded {
 }
 
 /** A load whose options have been checked. */
-export interface LoadPlan extends BodyPlan {
+export interface LoadPlan extends RangePlan {
   /** What is wanted of the plaintext, and under which conditions. */
   readonly get: GetOptions
   /** How a foreign object is encoded; `"none"`: the stored bytes of any object, as they are. */
@@ -101,10 +101,9 @@ export interface LoadPlan extends BodyPlan {
 export const runLoad = (backend: Backend, plan: LoadPlan): Effect.Effect<Loaded, StoreError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
-      const context = yield* Effect.context<never>()
       const ranged = (plan.get.offset ?? 0) > 0 || plan.get.length !== undefined
-      const begun = yield* Effect.matchEffect(restore(backend.get(plan.key, plan.get)), {
-        onSuccess: (got) => Effect.succeed({ got, info: got.info }),
+      const begun = yield* Effect.matchEffect(restore(openRange(backend, plan, plan.get)), {
+        onSuccess: (opened) => Effect.succeed({ opened, info: opened.info }),
         // The range may lie behind the stored bytes of an object and yet within what they decode to.
         onFailure: (error) =>
           error.reason === "RangeNotSatisfiable" && ranged && plan.decode !== "none"
@@ -115,27 +114,24 @@ export const runLoad = (backend: Backend, plan: LoadPlan): Effect.Effect<Loaded,
                 const other = (ifMatch !== undefined && ifMatch !== info.etag) || ifNoneMatch === info.etag
                 return other || (info.codec === undefined && plan.decode === undefined)
                   ? Effect.fail(error)
-                  : Effect.succeed({ got: undefined, info })
+                  : Effect.succeed({ opened: undefined, info })
               }),
             )
             : Effect.fail(error),
       })
-      const { got, info } = begun
-      const discard = got === undefined ? Effect.void : Effect.promise(() => got.body.cancel().catch(() => undefined))
-      const open = (result: GetResult, progress: boolean): ReadableStream<Uint8Array> =>
-        healingBody(backend, progress ? plan : { ...plan, onProgress: undefined }, result, context)
-
+      const { opened, info } = begun
+      const discard = opened?.discard ?? Effect.void
       const codec = plan.decode === "none" ? undefined : yield* Effect.onError(
         codecOf(backend.name, info),
         () => discard,
       )
       const foreign = codec === undefined && plan.decode !== "none" ? plan.decode : undefined
-      if (got !== undefined && codec === undefined && foreign === undefined) {
-        return new Loaded(withLength(info), got.offset, got.length, open(got, true))
+      if (opened !== undefined && codec === undefined && foreign === undefined) {
+        return new Loaded(withLength(info), opened.offset, opened.length, opened.body(plan.onProgress))
       }
       if (ranged) yield* discard
       return yield* Effect.onError(
-        restore(decodedLoad(backend, plan, { info, got: ranged ? undefined : got, codec, foreign, open })),
+        restore(decodedLoad(backend, plan, { info, whole: ranged ? undefined : opened, codec, foreign })),
         () => discard,
       )
     })
@@ -145,31 +141,27 @@ export const runLoad = (backend: Backend, plan: LoadPlan): Effect.Effect<Loaded,
 interface Begun {
   readonly info: ObjectInfo
   /** The whole stored object, where it is all wanted. */
-  readonly got: GetResult | undefined
+  readonly whole: Opened | undefined
   /** How Holdfast has encoded it. */
   readonly codec: Codec | undefined
   /** How the caller says that something else has. */
   readonly foreign: Codec | undefined
-  readonly open: (result: GetResult, progress: boolean) => ReadableStream<Uint8Array>
 }
 
 const decodedLoad = Effect.fnUntraced(function* (
   backend: Backend,
   plan: LoadPlan,
-  { info, got, codec, foreign, open }: Begun,
+  { info, whole, codec, foreign }: Begun,
 ): Effect.fn.Return<Loaded, StoreError> {
   const { key, versionId, customerKey } = plan
   const pin = info.etag.startsWith("W/") ? undefined : info.etag
-  const stored = (range: GetOptions): Effect.Effect<GetResult, StoreError> =>
+  const stored = (range: GetOptions): Effect.Effect<Opened, StoreError> =>
     Effect.mapError(
-      backend.get(key, { ...range, versionId, customerKey, ifMatch: pin }),
-      (error) =>
-        error.reason === "PreconditionFailed" || error.reason === "NotFound"
-          ? error.with({ reason: "Changed", detail: "the object changed while it was being read", hint: undefined })
-          : error,
+      openRange(backend, plan, { ...range, versionId, customerKey, ifMatch: pin }),
+      asChanged,
     )
   const finish = (
-    result: GetResult,
+    opened: Opened,
     decoding: Decoding,
     window: Window,
     facts: { readonly length: number | undefined; readonly sha256: string | undefined },
@@ -179,9 +171,9 @@ const decodedLoad = Effect.fnUntraced(function* (
     const body = decodedBody(
       backend.name,
       key,
-      open(result, false),
+      opened.body(undefined),
       decoding,
-      decoding.kind === "range" ? { offset: 0, length: undefined } : window,
+      decoding.kind === "range" ? all : window,
       plan.signal,
       (bytes) => report(plan.onProgress, bytes, length),
     )
@@ -189,14 +181,13 @@ const decodedLoad = Effect.fnUntraced(function* (
     return new Loaded(described, window.offset, length, body)
   }
 
-  const whole: Window = { offset: 0, length: undefined }
-  if (got !== undefined && foreign !== undefined) {
+  if (whole !== undefined && foreign !== undefined) {
     const decoding: Decoding = { kind: "foreign", codec: foreign, maxLength: plan.maxLength }
-    return finish(got, decoding, whole, { length: undefined, sha256: undefined })
+    return finish(whole, decoding, all, { length: undefined, sha256: undefined })
   }
-  if (got !== undefined && codec !== undefined && info.length !== undefined) {
+  if (whole !== undefined && codec !== undefined && info.length !== undefined) {
     const decoding: Decoding = { kind: "container", codec, length: info.length, tail: undefined }
-    return finish(got, decoding, whole, { length: info.length, sha256: undefined })
+    return finish(whole, decoding, all, { length: info.length, sha256: undefined })
   }
   const tail: Tail | undefined = yield* loadTail(backend, info, { versionId, customerKey })
   const window = yield* windowOf(backend.name, key, tail?.length, plan.get)
@@ -207,12 +198,15 @@ const decodedLoad = Effect.fnUntraced(function* (
   const entire = window.offset === 0 && window.length === tail.length
   if (tail.table === undefined || entire) {
     const decoding: Decoding = { kind: "container", codec: tail.codec, length: tail.length, tail }
-    return finish(got ?? (yield* stored({})), decoding, entire ? whole : window, tail)
+    return finish(whole ?? (yield* stored({})), decoding, entire ? all : window, tail)
   }
   const range = planRange(tail, window.offset, window.length ?? tail.length)
   const frames = yield* stored({ offset: range.offset, length: range.length })
   return finish(frames, { kind: "range", tail, plan: range }, window, tail)
 })
+
+/** Nothing is left out. */
+const all: Window = { offset: 0, length: undefined }
 
 /** The window that the options ask for, within `length` bytes where that is known. */
 const windowOf = (

@@ -304,6 +304,7 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
       customerKey,
       decode: o.decode,
       maxLength: o.maxLength,
+      concurrency: o.concurrency,
       idleTimeout,
       signal: o.signal,
       onProgress: o.onProgress,

@@ -136,6 +136,11 @@ export interface LoadOptions extends CallOptions, ReadOptions {
    * stored bytes of any object, as they are. Objects that Holdfast encoded are decoded without being asked.
    */
   readonly decode?: Codec | "none" | undefined
+  /**
+   * Ranges of 8 MiB in flight, on stores where several at once are faster than one body. Default 4. It is also how far a
+   * load reads ahead of its reader there.
+   */
+  readonly concurrency?: number | undefined
   /** With `decode`: most bytes that the object may decode to, beyond which the load is `TooLarge`. Default: no limit. */
   readonly maxLength?: number | undefined
   /** Called as bytes are handed out. What it throws is ignored. */

@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 const mayImport: Readonly<Record<string, ReadonlyArray<string>>> = {
   streams: [],
   core: ["streams"],
-  backends: ["core", "streams"],
+  backends: ["core", "streams", "aws"],
   aws: ["core", "streams"],
   stores: ["core", "streams"],
   open: ["core", "streams", "backends", "aws", "stores"],

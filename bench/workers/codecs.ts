@@ -8,7 +8,8 @@
  * @module
  */
 import { spawn } from "node:child_process"
-import { createReadStream, openSync, readFileSync, readSync, statSync } from "node:fs"
+import { openSync, readFileSync, readSync, statSync } from "node:fs"
+import { open } from "node:fs/promises"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import process from "node:process"
 import zlib from "node:zlib"
@@ -18,6 +19,11 @@ const corpus = `${folder}/corpus`
 const total = statSync(corpus).size
 const level = codec === "zstd" ? 3 : 6
 const frameSize = 4 * 2 ** 20
+
+/** Ranges of 1 MiB, at other places each time. */
+const rangeSize = 2 ** 20
+const ranges = 50
+const rangeAt = (i: number): number => Math.floor((total - rangeSize) * ((i * 0.618) % 1))
 
 /** Processor seconds of the tool, where one ran. */
 let toolSeconds = 0
@@ -38,11 +44,20 @@ const tool = (command: string): Promise<void> =>
   })
 
 const store = async () => {
-  const { open } = await import(
+  const holdfast = await import(
     `${process.env["HOLDFAST_CHECKOUT"] ?? "../../"}mod.ts`
   ) as typeof import("../../mod.ts")
-  return await open(`file:${folder}/store`, { compression: codec, level })
+  return await holdfast.open(`file:${folder}/store`, { compression: codec, level })
 }
+
+/** The corpus as a program of this runtime would pass it. */
+const file = async (): Promise<Blob | ReadableStream<Uint8Array>> =>
+  "Deno" in globalThis
+    ? (await (globalThis as unknown as {
+      Deno: { open: (path: string) => Promise<{ readable: ReadableStream<Uint8Array> }> }
+    })
+      .Deno.open(corpus)).readable
+    : Bun.file(corpus)
 
 const drain = async (stream: AsyncIterable<Uint8Array>, expected: number): Promise<void> => {
   let bytes = 0
@@ -67,7 +82,7 @@ const compress = { zstd: `zstd -T2 -3 -q -f`, gzip: `pigz -p2 -6 -k -c` }
 const variants: Record<string, () => Promise<() => Promise<unknown>>> = {
   "holdfast-save": async () => {
     const holdfast = await store()
-    return () => holdfast.save(key, createReadStream(corpus, { highWaterMark: 2 ** 20 }))
+    return async () => holdfast.save(key, await file())
   },
   "tool-save": () =>
     Promise.resolve(() =>
@@ -81,6 +96,33 @@ const variants: Record<string, () => Promise<() => Promise<unknown>>> = {
   "holdfast-load": async () => {
     const holdfast = await store()
     return async () => drain((await holdfast.load(key)).body, total)
+  },
+  "holdfast-range": async () => {
+    const holdfast = await store()
+    return async () => {
+      for (let i = 0; i < ranges; i++) {
+        await drain((await holdfast.load(key, { offset: rangeAt(i), length: rangeSize })).body, rangeSize)
+      }
+    }
+  },
+  // What the range costs at least: its frames read in one piece and decoded, nothing checked and nothing looked up.
+  "frames-range": async () => {
+    const { readTail, planRange } = await import("../../src/streams/container.ts")
+    const file = `${folder}/store/${key}`
+    const stored = statSync(file).size
+    const handle = await open(file)
+    const end = new Uint8Array(Math.min(stored, 2 ** 18))
+    await handle.read(end, 0, end.length, stored - end.length)
+    const tail = readTail(end, stored)
+    if (tail === undefined || "need" in tail) throw new Error("the object has no tail")
+    return async () => {
+      for (let i = 0; i < ranges; i++) {
+        const { offset, length } = planRange(tail, rangeAt(i), rangeSize)
+        const frames = new Uint8Array(length)
+        await handle.read(frames, 0, length, offset)
+        await Bun.zstdDecompress(frames)
+      }
+    }
   },
   "tool-load": () => Promise.resolve(() => tool(`${codec} -dc < ${folder}/store/${key} > /dev/null`)),
 }
@@ -97,7 +139,7 @@ const { user, system } = process.cpuUsage(before)
 const high = /VmHWM:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"))
 console.log(JSON.stringify({
   ms,
-  work: total,
+  work: variant.endsWith("-range") ? ranges * rangeSize : total,
   peak: Number(high![1]) * 1024,
   cpu: toolSeconds > 0 ? toolSeconds : (user + system) / 1e6,
   blocked: delay.max / 1e6,

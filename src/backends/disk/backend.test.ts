@@ -1,5 +1,5 @@
 // What is true of the disk backend alone; `conformance.test.ts` proves the contract.
-import { expect, test } from "bun:test"
+import { afterAll, expect, test } from "bun:test"
 import {
   existsSync,
   mkdirSync,
@@ -26,7 +26,7 @@ const save = (backend: Backend, key: string, data = small, more = {}) =>
   run(backend.put(key, data, putOptions(data, more)))
 
 const suiteRoot = tempFolder()
-process.on("exit", () => rmSync(suiteRoot, { recursive: true, force: true }))
+afterAll(() => rmSync(suiteRoot, { recursive: true, force: true }))
 register(test, await conformance("disk", () => make({ root: `${suiteRoot}/exact` })))
 
 // The naming of file systems that fold names, on one that does not.
@@ -187,6 +187,36 @@ test("a damaged sidecar is Corrupt, never someone's metadata", () =>
     expect(await reasonOf(backend.stat("a"))).toBe("Corrupt")
     await save(backend, "a")
     expect(await reasonOf(backend.stat("a"))).toBe("succeeded")
+  }))
+
+test("codec, length and SHA-256 come back from put, uploads, copy and move, and from no other write", () =>
+  withFolder(async (root) => {
+    const facts = { codec: "gzip", length: 12_345, sha256: "cd".repeat(32) }
+    const none = { codec: undefined, length: undefined, sha256: undefined }
+    const whole = { size: small.length, crc32: crc32(small), length: facts.length, sha256: facts.sha256 }
+    const saved = await withStore(root, async (backend) => {
+      const infos = [await save(backend, "put", small, facts)]
+      for (const resumable of [true, false]) {
+        const head = { writeId: `w${resumable}`, codec: facts.codec, resumable }
+        const upload = await run(backend.createUpload(`upload ${resumable}`, head))
+        const part = await run(backend.putPart(upload, { number: 1, offset: 0, crc32: crc32(small) }, small))
+        infos.push(await run(backend.completeUpload(upload, [part], whole)))
+      }
+      infos.push(await run(backend.copy!("put", "copy", { writeId: "c" })))
+      await save(backend, "source", small, facts)
+      infos.push(await run(backend.move!("source", "move", { writeId: "m" })))
+      await save(backend, "over", small, facts)
+      await save(backend, "over")
+      return infos
+    })
+    await withStore(root, async (backend) => {
+      for (const info of saved) {
+        expect(info).toMatchObject(facts)
+        expect(await run(backend.stat(info.key))).toEqual(info)
+        expect((await run(read(backend, info.key))).info).toEqual(info)
+      }
+      expect(await run(backend.stat("over"))).toMatchObject(none)
+    })
   }))
 
 test("a foreign file loads, is listed, copied, moved, replaced and removed, but guards nothing", () =>

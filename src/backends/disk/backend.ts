@@ -17,7 +17,8 @@ import { toStoreError } from "./errors.ts"
 import { Lister } from "./list.ts"
 import { get, stat } from "./read.ts"
 import { acquire, release } from "./root.ts"
-import { copy, put, Uploads } from "./write.ts"
+import { Uploads } from "./uploads.ts"
+import { copy, put } from "./write.ts"
 
 const MiB = 1024 * 1024
 
@@ -112,15 +113,25 @@ export const make: (options: DiskOptions) => Effect.Effect<Backend, StoreError, 
             }),
           ), { concurrency: removals }),
 
-      createUpload: (key, head) =>
-        settled("createUpload", key, () => uploads.create(key, head), (upload) => uploads.abort(upload)),
+      createUpload: (key, options) =>
+        settled(
+          "createUpload",
+          key,
+          (signal) => uploads.create(key, options, signal),
+          (upload) => uploads.abort(upload, new AbortController().signal),
+        ),
 
-      putPart: (upload, part, bytes) => settled("putPart", upload.key, () => uploads.putPart(upload, part, bytes)),
+      putPart: (upload, part, bytes) =>
+        settled("putPart", upload.key, (signal) => uploads.putPart(upload, part, bytes, signal)),
 
       completeUpload: (upload, parts, options) =>
         settled("completeUpload", upload.key, (signal) => uploads.complete(upload, parts, options, signal)),
 
-      abortUpload: (upload) => settled("abortUpload", upload.key, () => uploads.abort(upload)),
+      abortUpload: (upload) => settled("abortUpload", upload.key, (signal) => uploads.abort(upload, signal)),
+
+      listUploads: (options = {}) => settled("listUploads", undefined, (signal) => uploads.page(options, signal)),
+
+      listParts: (upload) => settled("listParts", upload.key, () => uploads.parts(upload)),
 
       copy: (from, to, options) => settled("copy", to, (signal) => copy(root, from, to, options, signal)),
 

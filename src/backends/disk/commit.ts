@@ -26,7 +26,10 @@ import type { TempFile } from "./temp.ts"
 const maxRounds = 50
 
 /** What a new object's record says beyond what its file shows. */
-export type RecordHead = Pick<WriteRecord, "writeId" | "crc32" | "sha256" | "codec" | "length" | "contentType" | "metadata">
+export type RecordHead = Pick<
+  WriteRecord,
+  "writeId" | "crc32" | "sha256" | "codec" | "length" | "contentType" | "metadata"
+>
 
 /** Makes `temp`, whose content is durable, the object `key`. */
 export const commit = async (

@@ -4,7 +4,6 @@
  */
 import { expect, test } from "bun:test"
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process"
-import { closeSync, openSync } from "node:fs"
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import process from "node:process"
@@ -13,6 +12,7 @@ import { onlyOn } from "../../../scripts/only-on.ts"
 import { key, versionBytes } from "../../../scripts/workers/versions.ts"
 import { StoreError } from "../../error.ts"
 import { open } from "../../open.ts"
+import { cutPower, failing, onLoop, traced, unmount } from "./testing-faults.ts"
 
 const project = fileURLToPath(new URL("../../..", import.meta.url))
 const writer = `${project}scripts/workers/writer.ts`
@@ -142,51 +142,7 @@ here(
 
 // ---- power cuts ------------------------------------------------------------------------------------------
 
-const run = (program: string, ...args: ReadonlyArray<string>): boolean =>
-  spawnSync(program, args, { stdio: "ignore" }).status === 0
-
-/** A file system of its own in a file, mounted while `body` runs. `undefined`: why that is not possible here. */
-const whyNoLoop = ((): string | undefined => {
-  if (process.platform !== "linux") return "needs Linux"
-  if (process.getuid?.() !== 0) return "needs root"
-  const folder = execFileSync("mktemp", ["-d"], { encoding: "utf8" }).trim()
-  const image = `${folder}/image`
-  try {
-    if (!run("truncate", "-s", "64M", image) || !run("mkfs.ext4", "-q", image)) return "needs mkfs.ext4"
-    if (!run("mount", "-o", "loop", image, folder)) return "needs a loop device"
-    run("umount", folder)
-    return undefined
-  } finally {
-    run("rm", "-rf", folder)
-  }
-})()
-
-/** EXT4_IOC_SHUTDOWN with NOLOGFLUSH: what was not flushed is gone, as if the power had failed. */
-const cutPower = async (mount: string): Promise<void> => {
-  const { dlopen, ptr } = await import("bun:ffi")
-  const libc = dlopen("libc.so.6", { ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" } })
-  const flags = new Uint32Array([2])
-  const folder = openSync(mount, "r")
-  const result = libc.symbols.ioctl(folder, 0x8004587dn, ptr(flags))
-  closeSync(folder)
-  libc.close()
-  if (result !== 0) throw new Error("the shutdown ioctl failed")
-}
-
-/** Unmounts, as soon as the last thread of a killed process has let go. */
-const unmount = async (mount: string): Promise<void> => {
-  for (let tries = 0; !run("umount", mount); tries++) {
-    if (tries === 100) throw new Error(`${mount} stays busy`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
-
 const cuts = soak ? 500 : 40
-const onLoop = whyNoLoop === undefined
-  ? here
-  : (name: string, body: () => Promise<void>, _timeout?: number): void =>
-    test.skip(`${name} (skipped: ${whyNoLoop})`, body)
-
 onLoop(
   `fault 62, 63, 64: ${cuts} power cuts lose nothing that was saved, and tear nothing`,
   () =>
@@ -233,23 +189,10 @@ onLoop(
 
 // ---- failing system calls --------------------------------------------------------------------------------
 
-const whyNoStrace = process.platform !== "linux"
-  ? "needs Linux"
-  : spawnSync("strace", ["-qq", "-o", "/dev/null", "true"]).status === 0
-  ? undefined
-  : "needs strace, and permission to trace"
-const traced = whyNoStrace === undefined
-  ? here
-  : (name: string, body: () => Promise<void>, _timeout?: number): void =>
-    test.skip(`${name} (skipped: ${whyNoStrace})`, body)
-
 /** Saves version 2 over version 1 while the Nth call of `calls` fails; returns what the writer said. */
 const saveFailing = (folder: string, calls: string, inject: string, nth: number): string => {
-  const [program, ...first] = commands[0]!
-  const { stdout, stderr } = spawnSync("strace", [
-    ...["-f", "-qq", "-o", "/dev/null", "-e", `trace=${calls}`, "-e", `inject=${calls}:${inject}:when=${nth}`],
-    ...[program, ...first, "once", `file:${folder}`, "5"],
-  ], { encoding: "utf8", timeout: 60_000 })
+  const [strace, ...rest] = [...failing(calls, inject, nth), ...commands[0]!, "once", `file:${folder}`, "5"]
+  const { stdout, stderr } = spawnSync(strace!, rest, { encoding: "utf8", timeout: 60_000 })
   const said = stdout.trim()
   if (said === "") throw new Error(`the writer died: ${stderr}`)
   return said

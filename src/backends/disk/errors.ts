@@ -71,7 +71,7 @@ const notAFolder: Meaning = ["Conflict", "a folder of this key is an object itse
   hint: 'on disk "a" and "a/b" cannot both be objects; use another key, or remove the one in the way',
 }]
 
-const reads: ReadonlySet<string> = new Set(["stat", "get", "list"])
+const reads: ReadonlySet<string> = new Set(["stat", "get", "list", "listUploads", "listParts"])
 
 /** A writer makes what it needs: what is missing then was removed by something else. */
 const vanished: Meaning = ["Unavailable", "a file or folder of the store vanished while it was used", {

@@ -135,14 +135,17 @@ test("fault 78: a symbolic link at a key, or on the way to it, is Forbidden and 
 
 test("fault 78: links in place of our own folders are not followed either", () =>
   withFolder(async (folder) => {
-    for (const name of [".holdfast", ".holdfast/meta", ".holdfast/tmp", ".holdfast/lock"]) {
+    for (const name of [".holdfast", ".holdfast/meta", ".holdfast/tmp", ".holdfast/lock", ".holdfast/uploads"]) {
       const root = `${folder}/root`
       mkdirSync(`${folder}/outside`)
       mkdirSync(`${root}/.holdfast`, { recursive: true })
       if (name === ".holdfast") rmSync(`${root}/${name}`, { recursive: true })
       symlinkSync(`${folder}/outside`, `${root}/${name}`)
       await withStore(root, async (backend) => {
-        expect([name, await putReason(backend, "a")]).toEqual([name, "Forbidden"])
+        const upload = backend.createUpload("a", { writeId: "w", resumable: true })
+        // A link does harm only to what would be put there.
+        if (!name.endsWith("meta")) expect([name, await reasonOf(upload)]).toEqual([name, "Forbidden"])
+        if (!name.endsWith("uploads")) expect([name, await putReason(backend, "a")]).toEqual([name, "Forbidden"])
       })
       expect(readdirSync(`${folder}/outside`)).toEqual([])
       expect(existsSync(`${root}/a`)).toBe(false)

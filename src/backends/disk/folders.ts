@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { chmod, lstat, mkdir } from "node:fs/promises"
+import { chmod, lstat, mkdir, readdir, rmdir, unlink } from "node:fs/promises"
 import { dirname, join, sep } from "node:path"
 import { codeOf, refuse } from "./errors.ts"
 import { type Folder, linked, modeBits, openFolder, openFolderIn, privateFolderMode } from "./safe-path.ts"
@@ -52,6 +52,19 @@ export class Folders {
   /** Opens a folder of the root; it is there for good, with all folders above it. */
   ensure(names: ReadonlyArray<string>): Promise<Folder> {
     return this.#ensure(this.pathOf(names))
+  }
+
+  /** Removes a folder that holds nothing but files. One that is not there is removed already. */
+  async removeWithFiles(names: ReadonlyArray<string>): Promise<void> {
+    try {
+      await using folder = await this.open(names)
+      for (const file of await readdir(folder.at("."))) await unlink(folder.at(file))
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return
+      throw error
+    }
+    await using parent = await this.open(names.slice(0, -1))
+    await rmdir(parent.at(names.at(-1)!))
   }
 
   async #ensure(path: string): Promise<Folder> {

@@ -21,7 +21,9 @@ test("fault 95: ranges around 2 and 4 GiB are exact", async () => {
       expect(loaded.offset).toBe(at - 2)
       expect(await loaded.text()).toBe(`\0\0at${at / GiB}`)
     }
-    expect((await store.load("large", { offset: 3 })).length).toBe(5 * GiB)
+    const rest = await store.load("large", { offset: 3 })
+    expect(rest.length).toBe(5 * GiB)
+    await rest.body.cancel()
     for await (const entry of store.list()) expect(entry.size).toBe(5 * GiB + 3)
   } finally {
     await rm(folder, { recursive: true, force: true })

@@ -115,3 +115,22 @@ test("lock: a lock file whose mode shuts us out is opened all the same", () =>
     lock.close()
     await Promise.resolve()
   }))
+
+test("Locks.tryHold() runs its body only if nobody has the lock, here or in another process", () =>
+  withFolder(async (folder) => {
+    const locks = new Locks(folder, "upload-")
+    const ran: Array<string> = []
+    const attempt = (name: string) => locks.tryHold(5, () => Promise.resolve(void ran.push(name)))
+    await locks.hold([5], never, () => attempt("held here"))
+    const other = new FileLock(`${folder}/upload-5`)
+    expect(other.tryLock()).toBe(true)
+    await attempt("held elsewhere")
+    expect(ran).toEqual([])
+    other.close()
+    await attempt("free")
+    // It is given back, also by a body that fails.
+    expect(await locks.tryHold(5, () => Promise.reject(new Error("no"))).catch((error) => error.message)).toBe("no")
+    await locks.hold([5], never, () => Promise.resolve(ran.push("later")))
+    expect(ran).toEqual(["free", "later"])
+    locks.close()
+  }))

@@ -166,6 +166,13 @@ class Shard {
     }
   }
 
+  /** Takes the lock if nobody has it. */
+  tryLock(): boolean {
+    if (this.#held || !this.file.tryLock()) return false
+    this.#held = true
+    return true
+  }
+
   unlock(): void {
     this.file.unlock()
     this.#next()
@@ -209,13 +216,14 @@ const sleep = (milliseconds: number, signal: AbortSignal): Promise<void> =>
     signal.addEventListener("abort", stop, { once: true })
   })
 
-/** The shard locks of one root. */
+/** The shard locks of one kind in one root. */
 export class Locks {
-  readonly #folder: string
+  readonly #path: string
   readonly #shards = new Map<number, Shard>()
 
-  constructor(folder: string) {
-    this.#folder = folder
+  /** Their files' names are numbers after `prefix`. */
+  constructor(folder: string, prefix = "") {
+    this.#path = `${folder}/${prefix}`
   }
 
   /**
@@ -226,8 +234,7 @@ export class Locks {
     const held: Array<Shard> = []
     try {
       for (const number of [...new Set(shards)].sort((a, b) => a - b)) {
-        let shard = this.#shards.get(number)
-        if (shard === undefined) this.#shards.set(number, shard = new Shard(`${this.#folder}/${number}`))
+        const shard = this.#shard(number)
         await shard.lock(signal)
         held.push(shard)
       }
@@ -235,6 +242,23 @@ export class Locks {
     } finally {
       for (const shard of held.reverse()) shard.unlock()
     }
+  }
+
+  /** Runs `body` while holding the lock of a shard, unless somebody else has it. */
+  async tryHold(number: number, body: () => Promise<void>): Promise<void> {
+    const shard = this.#shard(number)
+    if (!shard.tryLock()) return
+    try {
+      await body()
+    } finally {
+      shard.unlock()
+    }
+  }
+
+  #shard(number: number): Shard {
+    let shard = this.#shards.get(number)
+    if (shard === undefined) this.#shards.set(number, shard = new Shard(`${this.#path}${number}`))
+    return shard
   }
 
   /** Closes all connections. Nobody may hold or wait for a lock any more. */

@@ -31,9 +31,11 @@ for (const [name, command] of Object.entries(ways)) {
           // Twice, so that each sidecar holds two records, here of one size.
           for (const seed of [index, index + 100]) {
             const data = bytes(seed, 1000)
-            await run(backend.put(key, data, putOptions(data, { metadata: { key: `${index}` } })))
+            const facts = { metadata: { key: `${index}` }, codec: "zstd", length: 5000 + seed, sha256: "ab" }
+            await run(backend.put(key, data, putOptions(data, facts)))
           }
           infos.push(await run(backend.stat(key)))
+          expect(infos.at(-1)).toMatchObject({ codec: "zstd", length: 5100 + index, sha256: "ab" })
         }
         return infos
       })

@@ -20,6 +20,7 @@ import { type Place, placeOf, privateFolder, sha256Hex } from "./layout.ts"
 import { Locks } from "./lock.ts"
 import { openToRead } from "./safe-path.ts"
 import { formatSidecar, parseSidecar, type Sidecar } from "./sidecar.ts"
+import { sweep } from "./sweep.ts"
 import { Temps } from "./temp.ts"
 
 /** Bytes read at once where a whole file is read through: measured, see docs/architecture.md. */
@@ -37,7 +38,10 @@ const maxContents = 1000
 export class Root {
   readonly path: string
   readonly folders: Folders
+  /** One lock for many keys. */
   readonly locks: Locks
+  /** One lock for many resumable uploads. Whoever needs one of each takes this first. */
+  readonly uploadLocks: Locks
   #format: Format | undefined
   #ready: Promise<Temps> | undefined
   readonly #contents = new Map<string, number>()
@@ -45,7 +49,9 @@ export class Root {
   constructor(path: string) {
     this.path = path
     this.folders = new Folders(path)
-    this.locks = new Locks(join(path, privateFolder, "lock"))
+    const folder = join(path, privateFolder, "lock")
+    this.locks = new Locks(folder)
+    this.uploadLocks = new Locks(folder, "upload-")
   }
 
   /** Whether the root is known to have been written to. */
@@ -66,9 +72,9 @@ export class Root {
     return placeOf(key, (await this.format()).names)
   }
 
-  /** The lock of `key`. */
-  async shard(key: string): Promise<number> {
-    return shardOf(keyHash(key), await this.format())
+  /** The number of the lock of a key, or of an upload's id. */
+  async shard(name: string): Promise<number> {
+    return shardOf(keyHash(name), await this.format())
   }
 
   /** Prepares the root for writing, once: what it needs is made, and what dead processes left is removed. */
@@ -93,6 +99,7 @@ export class Root {
       temps = await Temps.claim(this.folders)
       this.#format = written ? format : await writeFormat(this.folders, temps.folder)
       await temps.sweep(this.folders)
+      await sweep(this, Date.now())
       return temps
     } catch (error) {
       this.#ready = undefined
@@ -121,7 +128,7 @@ export class Root {
   /** Replaces the sidecar of its key, durably. Call it under the key's lock. */
   async writeSidecar(sidecar: Sidecar): Promise<void> {
     const [folders, name] = sidecarPlace(sidecar.key)
-    await this.#writeDurably(folders, name, formatSidecar(sidecar))
+    await this.writeDurably(folders, name, formatSidecar(sidecar))
   }
 
   /** Removes the sidecar of `key`. Not durably: what is left without its object means nothing. */
@@ -138,7 +145,7 @@ export class Root {
   /** Writes down the segments that a key's names do not hold whole, before the first file with such a name. */
   async recordLong({ long }: Place): Promise<void> {
     for (const [hash, segment] of long) {
-      if (await this.longSegment(hash) === undefined) await this.#writeDurably(longFolder, hash, segment)
+      if (await this.longSegment(hash) === undefined) await this.writeDurably(longFolder, hash, segment)
     }
   }
 
@@ -158,7 +165,8 @@ export class Root {
     }
   }
 
-  async #writeDurably(folders: ReadonlyArray<string>, name: string, text: string): Promise<void> {
+  /** Writes a file whole and durably, over the one that may be there; its folder is made if need be. */
+  async writeDurably(folders: ReadonlyArray<string>, name: string, text: string): Promise<void> {
     const temps = await this.writable()
     await using temp = await temps.create()
     await temp.handle.writeFile(text)
@@ -191,6 +199,7 @@ export class Root {
   /** Frees what the process holds. */
   async close(): Promise<void> {
     this.locks.close()
+    this.uploadLocks.close()
     const temps = await this.#ready?.catch(() => undefined)
     await temps?.release(this.folders)
   }

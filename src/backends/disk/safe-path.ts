@@ -149,6 +149,14 @@ export const openToRead = async (root: string, path: string): Promise<OpenFile> 
 export const openToReadIn = (folder: Folder, name: string): Promise<FileHandle> =>
   open(folder.at(name), constants.O_RDONLY | noFollow | noWait)
 
+/** Opens a file of a folder to write in it, where it is. */
+export const openToWriteIn = async (folder: Folder, name: string): Promise<FileHandle> => {
+  const handle = await open(folder.at(name), constants.O_RDWR | noFollow | noWait)
+  if (fstatSync(handle.fd).isFile()) return handle
+  await handle.close()
+  throw irregular()
+}
+
 /** Makes a file of a folder, to be written; it must not exist. Its mode may lack what the umask takes. */
 export const createIn = (folder: Folder, name: string): Promise<FileHandle> =>
   open(folder.at(name), constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | noFollow, privateFile)

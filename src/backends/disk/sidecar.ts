@@ -14,7 +14,7 @@
  * @module
  */
 import type { BigIntStats } from "node:fs"
-import { crc32, formatCrc32 } from "../../streams/crc32.ts"
+import { formatChecked, parseChecked } from "./checked.ts"
 
 /** One write. */
 export interface WriteRecord {
@@ -51,30 +51,14 @@ export const fileFacts = (stat: BigIntStats): Pick<WriteRecord, "dev" | "ino" | 
   mtime: Math.floor(Number(stat.mtimeMs) / 1000),
 })
 
-/** The file's text. Its own CRC-32 goes with it: metadata that rotted must not load as if it were right. */
-export const formatSidecar = ({ key, current, next }: Sidecar): string => {
-  const body = { key, current, next }
-  return JSON.stringify({ check: formatCrc32(checkOf(body)), ...body })
+/** The file's text. */
+export const formatSidecar = ({ key, current, next }: Sidecar): string => formatChecked({ key, current, next })
+
+/** The sidecar in a file's text: of `key`, if that is known. `undefined`: the text is damaged, or another key's. */
+export const parseSidecar = (text: string, key?: string): Sidecar | undefined => {
+  const body = parseChecked(text) as Partial<Sidecar> | undefined
+  return body?.key !== undefined && body.key === (key ?? body.key) ? body as Sidecar : undefined
 }
-
-/** The sidecar of `key` in a file's text; `undefined` if the text is damaged or another key's. */
-export const parseSidecar = (text: string, key: string): Sidecar | undefined => {
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(text)
-  } catch {
-    return undefined
-  }
-  if (typeof parsed !== "object" || parsed === null) return undefined
-  // The rest keeps its order, so it turns into the very text that was checked when it was written.
-  const { check, ...body } = parsed as { check?: string; key?: string }
-  if (body.key !== key || check !== formatCrc32(checkOf(body))) return undefined
-  return body as Sidecar
-}
-
-const encoder = new TextEncoder()
-
-const checkOf = (body: object): number => crc32(encoder.encode(JSON.stringify(body)))
 
 const records = ({ current, next }: Sidecar): ReadonlyArray<WriteRecord> =>
   [current, next].filter((record) => record !== undefined)

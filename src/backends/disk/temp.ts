@@ -10,7 +10,7 @@
 import { randomBytes } from "node:crypto"
 import { type BigIntStats, fstatSync } from "node:fs"
 import { type FileHandle, readdir, rename, rmdir, unlink } from "node:fs/promises"
-import { codeOf, refuse } from "./errors.ts"
+import { refuse } from "./errors.ts"
 import type { Folders } from "./folders.ts"
 import { privateFolder } from "./layout.ts"
 import { FileLock } from "./lock.ts"
@@ -18,6 +18,15 @@ import { createIn, type Folder, seal } from "./safe-path.ts"
 
 const tempFolder = [privateFolder, "tmp"] as const
 const ownerLock = "owner-"
+
+/** Writes all of `bytes` at `position`; the system may take them in several bites. */
+export const writeAll = async (handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> => {
+  for (let done = 0; done < bytes.length;) {
+    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done)
+    if (bytesWritten === 0) throw refuse("Unavailable", "the operating system accepts no more bytes")
+    done += bytesWritten
+  }
+}
 
 /** A file that nobody sees yet. It is renamed into place, or discarded. */
 export class TempFile {
@@ -31,13 +40,9 @@ export class TempFile {
     this.#path = path
   }
 
-  /** Writes all of `bytes` at `position`; the system may take them in several bites. */
-  async write(bytes: Uint8Array, position: number): Promise<void> {
-    for (let done = 0; done < bytes.length;) {
-      const { bytesWritten } = await this.handle.write(bytes, done, bytes.length - done, position + done)
-      if (bytesWritten === 0) throw refuse("Unavailable", "the operating system accepts no more bytes")
-      done += bytesWritten
-    }
+  /** Writes all of `bytes` at `position`. */
+  write(bytes: Uint8Array, position: number): Promise<void> {
+    return writeAll(this.handle, bytes, position)
   }
 
   /** Makes the content durable and says what the file is like then. A failed one must be discarded, never synced again. */
@@ -143,7 +148,7 @@ export class Temps {
     const names = await readdir(folders.pathOf(tempFolder))
     const owners = new Set((await readdir(locks)).filter((name) => name.startsWith(ownerLock)))
     for (const name of names) {
-      if (!owners.has(`${ownerLock}${name}`)) await sweepFolder(folders, name).catch(() => {})
+      if (!owners.has(`${ownerLock}${name}`)) await folders.removeWithFiles([...tempFolder, name]).catch(() => {})
     }
     for (const lockName of owners) {
       const name = lockName.slice(ownerLock.length)
@@ -151,7 +156,7 @@ export class Temps {
       const lock = new FileLock(`${locks}/${lockName}`)
       try {
         if (!lock.tryLock()) continue
-        await sweepFolder(folders, name)
+        await folders.removeWithFiles([...tempFolder, name])
         lock.remove()
       } catch {
         // Another user's, perhaps.
@@ -160,17 +165,6 @@ export class Temps {
       }
     }
   }
-}
-
-const sweepFolder = async (folders: Folders, name: string): Promise<void> => {
-  try {
-    await using folder = await folders.open([...tempFolder, name])
-    for (const file of await readdir(folder.at("."))) await unlink(folder.at(file))
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return
-    throw error
-  }
-  await removeFolder(folders, name)
 }
 
 const removeFolder = async (folders: Folders, name: string): Promise<void> => {

@@ -5,7 +5,7 @@
  * @module
  */
 import * as Effect from "effect/Effect"
-import type { Backend } from "../../backend.ts"
+import type { Backend, Upload } from "../../backend.ts"
 import { StoreError } from "../../error.ts"
 import { crc32 } from "../../streams/crc32.ts"
 import { FileLock } from "./lock.ts"
@@ -25,10 +25,42 @@ export type Job =
   | { readonly does: "put"; readonly root: string; readonly key: string; readonly umask?: number }
   /** Begins an upload, stores a part, says `begun`, and waits to be killed. */
   | { readonly does: "upload"; readonly root: string; readonly key: string }
+  /** Stores a part of 100,000 bytes, each its number, in a resumable upload, which it begins unless told its `id`; says that, and how it went. */
+  | {
+    readonly does: "part"
+    readonly root: string
+    readonly key: string
+    readonly number: number
+    readonly id?: string
+  }
+  /**
+   * Stores parts of a resumable upload, which it begins unless told its `id`, over and over; says the id, and
+   * for each part `begin` and `stored`, its number and its CRC-32.
+   */
+  | {
+    readonly does: "parts"
+    readonly root: string
+    readonly key: string
+    readonly id?: string
+    readonly seed: number
+    readonly times: number
+  }
+  /** Begins a resumable upload of a part, completes or aborts it, and so on until it is killed; says each step. */
+  | { readonly does: "ends"; readonly root: string; readonly key: string }
   /** Loads and saves each of `keys`; says how both went. */
   | { readonly does: "try"; readonly root: string; readonly keys: ReadonlyArray<string> }
   /** Loads `key` over and over without reading it, until that fails; says how, and if it works after all is freed. */
   | { readonly does: "hoard"; readonly root: string; readonly key: string }
+
+/** How the job `parts` cuts an object. */
+const partCount = 8
+const partSize = 60_000
+
+/** A small seeded generator: a failing seed replays the same course. */
+export const chance = (seed: number) => (): number => {
+  seed = (Math.imul(seed ^ (seed >>> 15), 0x2c1b3c6d) + 0x9e3779b9) >>> 0
+  return seed / 2 ** 32
+}
 
 const say = (line: string): void => console.log(line)
 const forever = (): Promise<never> => new Promise(() => setInterval(() => {}, 60_000))
@@ -40,6 +72,19 @@ const put = (
   bytes: Uint8Array,
   condition: { ifMatch?: string; ifNoneMatch?: "*" } = {},
 ) => backend.put(key, bytes, { crc32: crc32(bytes), writeId: crypto.randomUUID(), ...condition })
+
+const resume = async (backend: Backend, { key, id }: { key: string; id?: string }): Promise<Upload> => {
+  const by = "Deno" in globalThis ? "deno" : "bun"
+  const head = { writeId: "from a worker", contentType: "text/plain", metadata: { by }, codec: "zstd" }
+  const upload = id === undefined
+    ? await Effect.runPromise(backend.createUpload(key, { ...head, resumable: true }))
+    : { id, key }
+  say(upload.id)
+  return upload
+}
+
+const putPart = (backend: Backend, upload: Upload, number: number, bytes: Uint8Array) =>
+  backend.putPart(upload, { number, offset: (number - 1) * bytes.length, crc32: crc32(bytes) }, bytes)
 
 const attempt = async (effect: Effect.Effect<unknown, StoreError>): Promise<string> => {
   try {
@@ -90,6 +135,36 @@ const work = async (job: Job, backend: Backend): Promise<unknown> => {
       say("begun")
       return await forever()
     }
+    case "part":
+      return say(
+        await attempt(
+          putPart(backend, await resume(backend, job), job.number, new Uint8Array(100_000).fill(job.number)),
+        ),
+      )
+    case "parts": {
+      const upload = await resume(backend, job)
+      const random = chance(job.seed)
+      for (let i = 0; i < job.times; i++) {
+        // The first time around each part once, so that there are all.
+        const number = 1 + (i < partCount ? i : Math.floor(random() * partCount))
+        const bytes = new Uint8Array(partSize).map(() => random() * 256)
+        say(`begin ${number} ${crc32(bytes)}`)
+        await Effect.runPromise(putPart(backend, upload, number, bytes))
+        say(`stored ${number} ${crc32(bytes)}`)
+      }
+      return
+    }
+    case "ends":
+      for (let i = 0;; i++) {
+        const { key } = job
+        const bytes = new Uint8Array(partSize).fill(i)
+        const upload = await Effect.runPromise(backend.createUpload(key, { writeId: `${i}`, resumable: true }))
+        const part = await Effect.runPromise(putPart(backend, upload, 1, bytes))
+        say(JSON.stringify({ upload, part, ends: i % 2 ? "abort" : "complete" }))
+        await Effect.runPromise(
+          i % 2 ? backend.abortUpload(upload) : Effect.asVoid(backend.completeUpload(upload, [part], part)),
+        )
+      }
     case "try":
       for (const key of job.keys) {
         say(`${await attempt(backend.get(key))} ${await attempt(put(backend, key, encode("x")))}`)

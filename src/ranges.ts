@@ -1,0 +1,249 @@
+/**
+ * A range of stored bytes: in one body, or, on stores where that is faster, in pieces that are fetched side by side
+ * and handed out in order.
+ *
+ * The first request asks for the first piece only; its answer tells how large the object is. All further ones are
+ * pinned to the same etag, so that no mixture of two versions can come out. Nothing is read before the first read, and
+ * from then on at most `concurrency` pieces ahead: that is the memory it takes.
+ *
+ * @module
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { Backend, GetOptions, GetResult, ObjectInfo } from "./backend.ts"
+import { aborted, type BodyPlan, healingBody } from "./body.ts"
+import { StoreError } from "./error.ts"
+import { type Progress, report } from "./save.ts"
+import { crc32, formatCrc32 } from "./streams/crc32.ts"
+
+const MiB = 2 ** 20
+
+/** Bytes of a piece: long enough that the time to its first byte does not matter, four of them are 32 MiB. */
+export const pieceSize: number = 8 * MiB
+
+/** Pieces in flight where the caller does not say. Beyond four, one machine's network is the limit. */
+const defaultConcurrency = 4
+
+/** How a range is read. */
+export interface RangePlan extends BodyPlan {
+  /** Pieces in flight. */
+  readonly concurrency: number | undefined
+}
+
+/** A range whose first bytes are on their way. Read its body or discard it. */
+export interface Opened {
+  /** Facts of the whole object. */
+  readonly info: ObjectInfo
+  readonly offset: number
+  readonly length: number
+  /** The bytes; call it once. */
+  readonly body: (onProgress: ((progress: Progress) => void) | undefined) => ReadableStream<Uint8Array>
+  /** Frees what has been opened. */
+  readonly discard: Effect.Effect<void>
+}
+
+/** What it means that a request pinned to an etag is refused. */
+export const asChanged = (error: StoreError): StoreError =>
+  error.reason === "PreconditionFailed" || error.reason === "NotFound" || error.reason === "RangeNotSatisfiable"
+    ? error.with({
+      reason: "Changed",
+      detail: "the object changed while it was being read",
+      hint: undefined,
+      transient: false,
+      cause: error,
+    })
+    : error
+
+/** Asks for a range, or for its first piece. */
+export const openRange = (
+  backend: Backend,
+  plan: RangePlan,
+  range: GetOptions,
+): Effect.Effect<Opened, StoreError> =>
+  Effect.gen(function* () {
+    const context = yield* Effect.context<never>()
+    const { offset = 0, length = Infinity } = range
+    if (!backend.capabilities.parallelRanges || length <= pieceSize) {
+      return opened(backend, plan, yield* backend.get(plan.key, range), undefined, context)
+    }
+    const first = yield* Effect.catch(
+      backend.get(plan.key, { ...range, length: pieceSize }),
+      (error) =>
+        // An empty object has no first piece.
+        error.reason === "RangeNotSatisfiable" && offset === 0 && length === Infinity
+          ? backend.get(plan.key, range)
+          : Effect.fail(error),
+    )
+    const total = Math.min(length, first.info.size - offset)
+    // Without a strong etag the pieces might belong to different versions.
+    if (total > first.length && first.info.etag.startsWith("W/")) {
+      yield* Effect.promise(() => first.body.cancel().catch(() => undefined))
+      return opened(backend, plan, yield* backend.get(plan.key, range), undefined, context)
+    }
+    return opened(backend, plan, first, total > first.length ? total : undefined, context)
+  })
+
+const opened = (
+  backend: Backend,
+  plan: RangePlan,
+  first: GetResult,
+  total: number | undefined,
+  context: Context.Context<never>,
+): Opened => ({
+  info: first.info,
+  offset: first.offset,
+  length: total ?? first.length,
+  body: (onProgress) =>
+    total === undefined
+      ? healingBody(backend, { ...plan, onProgress }, first, context)
+      : piecewiseBody(backend, { ...plan, onProgress }, first, total, context),
+  discard: Effect.promise(() => first.body.cancel().catch(() => undefined)),
+})
+
+/** A piece on its way. */
+class Piece {
+  readonly chunks: Array<Uint8Array> = []
+  ended = false
+  error: unknown
+  #arrived: PromiseWithResolvers<void> | undefined
+
+  /** Reads all of a stream into memory, as it comes. */
+  async fill(open: () => Promise<ReadableStream<Uint8Array>>): Promise<void> {
+    try {
+      for await (const chunk of await open()) {
+        this.chunks.push(chunk)
+        this.#wake()
+      }
+    } catch (cause) {
+      this.error = cause
+    }
+    this.ended = true
+    this.#wake()
+  }
+
+  /** The next chunk, `undefined` at the end; throws what ended it. */
+  async next(): Promise<Uint8Array | undefined> {
+    while (true) {
+      const chunk = this.chunks.shift()
+      if (chunk !== undefined) return chunk
+      if (this.error !== undefined) throw this.error
+      if (this.ended) return undefined
+      this.#arrived = Promise.withResolvers<void>()
+      await this.#arrived.promise
+    }
+  }
+
+  #wake(): void {
+    this.#arrived?.resolve()
+    this.#arrived = undefined
+  }
+}
+
+const piecewiseBody = (
+  backend: Backend,
+  plan: RangePlan,
+  first: GetResult,
+  total: number,
+  context: Context.Context<never>,
+): ReadableStream<Uint8Array> => {
+  const { key, signal, versionId, customerKey } = plan
+  const { info, offset } = first
+  const whole = offset === 0 && total === info.size
+  const stop = new AbortController()
+  /** Nobody may have begun to read it. */
+  const dropFirst = (): Promise<void> => first.body.cancel().catch(() => undefined)
+  const onAbort = (): void => {
+    stop.abort(signal?.reason)
+    void dropFirst()
+  }
+  const inner: BodyPlan = { ...plan, signal: stop.signal, onProgress: undefined }
+  const pieces: Array<Piece> = []
+  const concurrency = plan.concurrency ?? defaultConcurrency
+  let next = offset
+  let delivered = 0
+  let crc = 0
+  let expected: Promise<number | undefined> | undefined
+
+  const run = <A>(effect: Effect.Effect<A, StoreError>): Promise<A> =>
+    Effect.runPromiseWith(context)(effect, { signal: stop.signal })
+
+  const startPiece = (): void => {
+    const at = next
+    const length = Math.min(pieceSize, offset + total - at)
+    next += at === offset ? first.length : length
+    const piece = new Piece()
+    pieces.push(piece)
+    void piece.fill(async () => {
+      if (at === offset) return healingBody(backend, inner, first, context)
+      const range = { offset: at, length, ifMatch: info.etag, versionId, customerKey }
+      const got = await run(Effect.mapError(backend.get(key, range), asChanged))
+      if (got.info.etag !== info.etag || got.offset !== at || got.length !== length) {
+        await got.body.cancel().catch(() => undefined)
+        throw fault({ reason: "Changed", detail: "the object changed while it was being read" })
+      }
+      return healingBody(backend, inner, got, context)
+    })
+  }
+
+  const fault = (fields: Omit<ConstructorParameters<typeof StoreError>[0], "operation" | "key">): StoreError =>
+    new StoreError({ backend: backend.name, ...fields, operation: "load", key })
+
+  /** A range is answered without the checksum of the whole; the facts have it. */
+  const knownCrc = (): Promise<number | undefined> =>
+    info.crc32 !== undefined ? Promise.resolve(info.crc32) : run(backend.stat(key, { versionId, customerKey })).then(
+      (now) => now.etag === info.etag ? now.crc32 : undefined,
+      () => undefined,
+    )
+
+  const close = (reason?: unknown): void => {
+    signal?.removeEventListener("abort", onAbort)
+    stop.abort(reason)
+  }
+
+  return new ReadableStream<Uint8Array>({
+    start() {
+      if (signal?.aborted) onAbort()
+      else signal?.addEventListener("abort", onAbort, { once: true })
+    },
+    async pull(controller) {
+      try {
+        if (whole) expected ??= knownCrc()
+        while (delivered < total) {
+          if (signal?.aborted) throw aborted("load", key, signal)
+          while (pieces.length < concurrency && next < offset + total) startPiece()
+          const chunk = await pieces[0]!.next()
+          if (chunk === undefined) {
+            pieces.shift()
+            continue
+          }
+          if (whole) crc = crc32(chunk, crc)
+          delivered += chunk.length
+          if (delivered === total && whole) {
+            const known = await expected
+            if (known !== undefined && known !== crc) {
+              throw fault({
+                reason: "Corrupt",
+                detail: `the bytes have CRC-32 ${formatCrc32(crc)}, saved were ${formatCrc32(known)}`,
+              })
+            }
+          }
+          report(plan.onProgress, delivered, total)
+          controller.enqueue(chunk)
+          break
+        }
+        if (delivered < total) return
+        close()
+        controller.close()
+      } catch (cause) {
+        const error = signal?.aborted ? aborted("load", key, signal) : cause
+        close(error)
+        await dropFirst()
+        throw error
+      }
+    },
+    cancel: async (reason) => {
+      close(reason)
+      await dropFirst()
+    },
+  }, { highWaterMark: 0 })
+}
