@@ -122,6 +122,11 @@ export interface StatOptions {
   readonly versionId?: string | undefined
   /** The key of an object that is encrypted with `sse-c`. */
   readonly customerKey?: CustomerKey | undefined
+  /**
+   * Also what the backend itself knows not to be what was saved, and otherwise refuses with `Corrupt`: for a check that
+   * says where it differs. The answer then has a weak etag and the facts of the write that the bytes most resemble.
+   */
+  readonly damaged?: boolean | undefined
 }
 
 /** Options of {@link Backend.get}. */

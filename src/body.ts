@@ -21,6 +21,8 @@ export interface BodyPlan extends StatOptions {
   readonly idleTimeout: number
   readonly signal: AbortSignal | undefined
   readonly onProgress: ((progress: Progress) => void) | undefined
+  /** Hold a whole object against its CRC-32. Whoever decodes it has finer checks, which say where it is damaged. */
+  readonly checkCrc: boolean
   /** The call's retry schedule, or else the layer's. */
   readonly retry: RetrySchedule | "none" | undefined
 }
@@ -45,7 +47,7 @@ export const healingBody = (
 ): ReadableStream<Uint8Array> => {
   const { key, signal } = plan
   const { info, offset, length } = first
-  const whole = offset === 0 && length === info.size && info.crc32 !== undefined
+  const whole = plan.checkCrc && offset === 0 && length === info.size && info.crc32 !== undefined
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined = first.body.getReader()
   let delivered = 0
   let crc = 0

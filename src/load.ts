@@ -13,7 +13,7 @@ import { codecOf, decodedBody, type Decoding, loadTail, type Window } from "./de
 import { withLength } from "./encoding.ts"
 import { StoreError } from "./error.ts"
 import { asChanged, type Opened, openRange, type RangePlan } from "./ranges.ts"
-import { report } from "./save.ts"
+import { type Progress, report } from "./save.ts"
 import type { Codec } from "./streams/codec.ts"
 import { planRange, type Tail } from "./streams/container.ts"
 
@@ -89,6 +89,7 @@ export class Loaded {
 
 /** A load whose options have been checked. */
 export interface LoadPlan extends RangePlan {
+  readonly onProgress: ((progress: Progress) => void) | undefined
   /** What is wanted of the plaintext, and under which conditions. */
   readonly get: GetOptions
   /** How a foreign object is encoded; `"none"`: the stored bytes of any object, as they are. */
@@ -127,7 +128,12 @@ export const runLoad = (backend: Backend, plan: LoadPlan): Effect.Effect<Loaded,
       )
       const foreign = codec === undefined && plan.decode !== "none" ? plan.decode : undefined
       if (opened !== undefined && codec === undefined && foreign === undefined) {
-        return new Loaded(withLength(info), opened.offset, opened.length, opened.body(plan.onProgress))
+        return new Loaded(
+          withLength(info),
+          opened.offset,
+          opened.length,
+          opened.body({ checkCrc: true, onProgress: plan.onProgress }),
+        )
       }
       if (ranged) yield* discard
       return yield* Effect.onError(
@@ -171,7 +177,7 @@ const decodedLoad = Effect.fnUntraced(function* (
     const body = decodedBody(
       backend.name,
       key,
-      opened.body(undefined),
+      opened.body({ checkCrc: decoding.kind === "foreign", onProgress: undefined }),
       decoding,
       decoding.kind === "range" ? all : window,
       plan.signal,

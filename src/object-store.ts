@@ -294,14 +294,15 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
     customerKey: customerKeyOf(o?.customerKey, options.encryption),
   })
 
-  const begin = (key: string, o: LoadOptions): Effect.Effect<Loaded, StoreError> => {
+  const begin = (key: string, o: LoadOptions, damaged?: boolean): Effect.Effect<Loaded, StoreError> => {
     const { versionId, customerKey } = target(o)
     const { offset, length, ifMatch, ifNoneMatch } = o
     return runLoad(backend, {
       key,
-      get: { offset, length, ifMatch, ifNoneMatch, versionId, customerKey },
+      get: { offset, length, ifMatch, ifNoneMatch, versionId, customerKey, damaged },
       versionId,
       customerKey,
+      damaged,
       decode: o.decode,
       maxLength: o.maxLength,
       concurrency: o.concurrency,
@@ -342,9 +343,10 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
     verb("verify", key, o, () => invalidKey(key) ?? readFlaw(o, backend), () =>
       runVerify({
         deep: o.deep ?? true,
-        stat: backend.stat(key, target(o)),
+        stat: (damaged) => backend.stat(key, { ...target(o), damaged }),
         tail: (info) => loadTail(backend, info, target(o)),
-        load: (info) => begin(key, { ...o, ifMatch: info.etag.startsWith("W/") ? undefined : info.etag }),
+        load: (info, damaged) =>
+          begin(key, { ...o, ifMatch: info.etag.startsWith("W/") ? undefined : info.etag }, damaged),
       }))
 
   const listFlaw = (o: ListOptions): Flaw | undefined => {

@@ -81,7 +81,7 @@ export interface Verified {
   readonly info: ObjectInfo
   /**
    * What every stored byte was held against: `frames` (the checksums of each frame, and the trailer's of all of
-   * them), `crc32` (of all stored bytes), `sha256` (of what was saved). With `deep: false` only `trailer`. Empty: the
+   * them), `crc32` (of all bytes of an object that is not encoded), `sha256` (of what was saved). With `deep: false` only `trailer`. Empty: the
    * store knows nothing that the bytes could be held against.
    */
   readonly checks: ReadonlyArray<"trailer" | "frames" | "crc32" | "sha256">

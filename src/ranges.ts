@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import type { Backend, GetOptions, GetResult, ObjectInfo } from "./backend.ts"
 import { aborted, type BodyPlan, healingBody } from "./body.ts"
 import { StoreError } from "./error.ts"
-import { type Progress, report } from "./save.ts"
+import { report } from "./save.ts"
 import { crc32, formatCrc32 } from "./streams/crc32.ts"
 
 const MiB = 2 ** 20
@@ -25,7 +25,7 @@ export const pieceSize: number = 8 * MiB
 const defaultConcurrency = 4
 
 /** How a range is read. */
-export interface RangePlan extends BodyPlan {
+export interface RangePlan extends Omit<BodyPlan, "checkCrc" | "onProgress"> {
   /** Pieces in flight. */
   readonly concurrency: number | undefined
 }
@@ -37,7 +37,7 @@ export interface Opened {
   readonly offset: number
   readonly length: number
   /** The bytes; call it once. */
-  readonly body: (onProgress: ((progress: Progress) => void) | undefined) => ReadableStream<Uint8Array>
+  readonly body: (options: Pick<BodyPlan, "checkCrc" | "onProgress">) => ReadableStream<Uint8Array>
   /** Frees what has been opened. */
   readonly discard: Effect.Effect<void>
 }
@@ -93,10 +93,10 @@ const opened = (
   info: first.info,
   offset: first.offset,
   length: total ?? first.length,
-  body: (onProgress) =>
+  body: (options) =>
     total === undefined
-      ? healingBody(backend, { ...plan, onProgress }, first, context)
-      : piecewiseBody(backend, { ...plan, onProgress }, first, total, context),
+      ? healingBody(backend, { ...plan, ...options }, first, context)
+      : piecewiseBody(backend, { ...plan, ...options }, first, total, context),
   discard: Effect.promise(() => first.body.cancel().catch(() => undefined)),
 })
 
@@ -141,14 +141,14 @@ class Piece {
 
 const piecewiseBody = (
   backend: Backend,
-  plan: RangePlan,
+  plan: RangePlan & BodyPlan,
   first: GetResult,
   total: number,
   context: Context.Context<never>,
 ): ReadableStream<Uint8Array> => {
   const { key, signal, versionId, customerKey } = plan
   const { info, offset } = first
-  const whole = offset === 0 && total === info.size
+  const whole = plan.checkCrc && offset === 0 && total === info.size
   const stop = new AbortController()
   /** Nobody may have begun to read it. */
   const dropFirst = (): Promise<void> => first.body.cancel().catch(() => undefined)
@@ -156,7 +156,7 @@ const piecewiseBody = (
     stop.abort(signal?.reason)
     void dropFirst()
   }
-  const inner: BodyPlan = { ...plan, signal: stop.signal, onProgress: undefined }
+  const inner: BodyPlan = { ...plan, signal: stop.signal, onProgress: undefined, checkCrc: false }
   const pieces: Array<Piece> = []
   const concurrency = plan.concurrency ?? defaultConcurrency
   let next = offset

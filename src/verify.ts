@@ -11,43 +11,67 @@ import type { Verified } from "./options.ts"
 import type { Tail } from "./streams/container.ts"
 import { sha256 } from "./streams/digest.ts"
 
-/** What a check needs of a store. */
+/** What a check needs of a store; `damaged`: also what the store itself refuses to hand out. */
 export interface Verifying {
   readonly deep: boolean
-  readonly stat: Effect.Effect<ObjectInfo, StoreError>
+  readonly stat: (damaged: boolean) => Effect.Effect<ObjectInfo, StoreError>
   readonly tail: (info: ObjectInfo) => Effect.Effect<Tail | undefined, StoreError>
-  readonly load: (info: ObjectInfo) => Effect.Effect<Loaded, StoreError>
+  readonly load: (info: ObjectInfo, damaged: boolean) => Effect.Effect<Loaded, StoreError>
 }
 
-/** Runs one check. What a load would refuse fails here as it would there. */
-export const runVerify = ({ deep, stat, tail, load }: Verifying): Effect.Effect<Verified, StoreError> =>
+/** Runs one check. What a load would refuse fails here as it would there, with the place where it differs. */
+export const runVerify = (verifying: Verifying): Effect.Effect<Verified, StoreError> =>
+  Effect.catch(
+    check(verifying),
+    (error) => error.reason === "Corrupt" && verifying.deep ? locate(verifying, error) : Effect.fail(error),
+  )
+
+const check = ({ deep, stat, tail, load }: Verifying): Effect.Effect<Verified, StoreError> =>
   Effect.gen(function* () {
-    const info = yield* stat
+    const info = yield* stat(false)
     const end = info.codec === undefined ? undefined : yield* tail(info)
     const facts = { ...info, length: info.length ?? end?.length ?? info.size, sha256: info.sha256 ?? end?.sha256 }
-    if (info.length !== undefined && end !== undefined && info.length !== end.length) {
-      const detail = `its metadata says that it has ${info.length} bytes, its trailer ${end.length}`
-      return yield* Effect.fail(corrupt(info.key, detail))
+    if (
+      end !== undefined && (facts.length !== end.length || (facts.sha256 !== end.sha256 && end.sha256 !== undefined))
+    ) {
+      return yield* Effect.fail(corrupt(info.key, "its metadata and its trailer speak of different bytes"))
     }
     if (!deep) return { info: facts, checks: end === undefined ? [] : ["trailer"] }
-    const loaded = yield* load(info)
-    const hasher = facts.sha256 === undefined ? undefined : sha256()
-    yield* Effect.tryPromise({
-      try: async () => {
-        for await (const chunk of loaded.body) hasher?.update(chunk)
-      },
-      catch: (cause) => StoreError.is(cause) ? cause : corrupt(info.key, "its bytes could not be read", cause),
-    }).pipe(Effect.onInterrupt(() => Effect.promise(() => loaded.cancel())))
+    // An encoded object's decoder holds the digest against what it decodes.
+    const hasher = end === undefined && facts.sha256 !== undefined ? sha256() : undefined
+    yield* drain(yield* load(info, false), (chunk) => hasher?.update(chunk))
     const digest = hasher?.hex()
     if (digest !== undefined && digest !== facts.sha256) {
       return yield* Effect.fail(corrupt(info.key, `its SHA-256 is ${digest}, saved was ${facts.sha256}`))
     }
     const checks: Array<Verified["checks"][number]> = []
     if (end !== undefined) checks.push("trailer", "frames")
-    if (info.crc32 !== undefined) checks.push("crc32")
-    if (digest !== undefined) checks.push("sha256")
+    else if (info.crc32 !== undefined) checks.push("crc32")
+    if (digest !== undefined || end?.sha256 !== undefined) checks.push("sha256")
     return { info: facts, checks }
   })
+
+/** Reads on where the store has refused to, to say which frame it is. */
+const locate = ({ stat, load }: Verifying, found: StoreError): Effect.Effect<never, StoreError> =>
+  Effect.gen(function* () {
+    const info = yield* stat(true)
+    if (info.codec !== undefined) yield* drain(yield* load(info, true), () => {})
+    return yield* Effect.fail(found)
+  }).pipe(
+    Effect.mapError((error) =>
+      error === found || error.detail === found.detail || (error.reason !== "Corrupt" && error.reason !== "Truncated")
+        ? found
+        : found.with({ detail: `${found.detail}: ${error.detail}`, cause: error })
+    ),
+  )
+
+const drain = (loaded: Loaded, use: (chunk: Uint8Array) => void): Effect.Effect<void, StoreError> =>
+  Effect.tryPromise({
+    try: async () => {
+      for await (const chunk of loaded.body) use(chunk)
+    },
+    catch: (cause) => StoreError.is(cause) ? cause : corrupt(loaded.info.key, "its bytes could not be read", cause),
+  }).pipe(Effect.onInterrupt(() => Effect.promise(() => loaded.cancel())))
 
 const corrupt = (key: string, detail: string, cause?: unknown): StoreError =>
   new StoreError({ reason: "Corrupt", operation: "verify", key, detail, cause })

@@ -86,7 +86,7 @@ export const make: (options: DiskOptions) => Effect.Effect<Backend, StoreError, 
       name: "disk",
       capabilities,
 
-      stat: (key) => settled("stat", key, (signal) => stat(root, key, signal)),
+      stat: (key, options = {}) => settled("stat", key, (signal) => stat(root, key, options, signal)),
 
       get: (key, options = {}) => {
         const fail = (error: unknown): unknown => toStoreError(error, "get", key) ?? error

@@ -15,7 +15,7 @@ import { codeOf, missing, refuse } from "./errors.ts"
 import type { Place } from "./layout.ts"
 import type { Root } from "./root.ts"
 import { type Folder, irregular, linked, openFolderIn, openToRead, openToReadIn } from "./safe-path.ts"
-import { fileFacts, matching, rebind, type Sidecar, type WriteRecord } from "./sidecar.ts"
+import { fileFacts, matching, rebind, resembling, type Sidecar, type WriteRecord } from "./sidecar.ts"
 
 /** How often a file that is replaced while it is read is looked at again before a reader takes the lock. */
 const maxRounds = 8
@@ -33,18 +33,26 @@ export interface OpenObject {
   readonly info: ObjectInfo
 }
 
-/** Opens the object `key` together with its facts. Missing: `NotFound`. */
-export const openObject = async (root: Root, key: string, signal: AbortSignal): Promise<OpenObject> => {
+/**
+ * Opens the object `key` together with its facts. Missing: `NotFound`. A file that something else has changed is
+ * refused unless `damaged` allows it; then its facts are those of the write that has its size, else of the last one.
+ */
+export const openObject = async (
+  root: Root,
+  key: string,
+  signal: AbortSignal,
+  damaged: boolean = false,
+): Promise<OpenObject> => {
   const place = await root.place(key)
   for (let round = 0; round < maxRounds; round++) {
-    const found = await openOnce(root, key, place, signal)
+    const found = await openOnce(root, key, place, signal, damaged)
     if (found !== undefined) return found
     signal.throwIfAborted()
   }
   // Replaced faster than we can look. Writers pause while we hold the lock.
   await root.writable()
   return await root.locks.hold([await root.shard(key)], signal, async () => {
-    const found = await openOnce(root, key, place, signal)
+    const found = await openOnce(root, key, place, signal, damaged)
     if (found === undefined) throw changedOutside()
     return found
   })
@@ -56,6 +64,7 @@ const openOnce = async (
   key: string,
   place: Place,
   signal: AbortSignal,
+  damaged: boolean,
 ): Promise<OpenObject | undefined> => {
   const path = join(root.folders.pathOf(place.folders), place.name)
   const { handle, stat } = await openToRead(root.path, path).catch((error) => {
@@ -72,7 +81,11 @@ const openOnce = async (
       }
       record = await recover(sidecar, stat, () => root.contentCrc(handle, stat, signal))
     }
-    if (record === undefined) throw sidecar === "damaged" ? damaged() : changedOutside()
+    if (record === undefined && damaged && sidecar !== undefined && sidecar !== "damaged") {
+      const { writeId: _, crc32: __, ...likely } = resembling(sidecar, stat)
+      return { handle, info: infoOf(key, stat, likely) }
+    }
+    if (record === undefined) throw sidecar === "damaged" ? damagedSidecar() : changedOutside()
     return { handle, info: infoOf(key, stat, record) }
   } catch (error) {
     await handle.close()
@@ -244,7 +257,7 @@ export const changedOutside = (more?: { readonly key: string }): StoreError =>
     hint: "save it again through Holdfast, or restore file and .holdfast together from a backup",
   })
 
-const damaged = (): Error =>
+const damagedSidecar = (): Error =>
   refuse("Corrupt", "what .holdfast/meta records about it is damaged", {
     hint: "save it again through Holdfast, or restore .holdfast from a backup",
   })

@@ -6,7 +6,7 @@
  */
 import { Buffer } from "node:buffer"
 import type { FileHandle } from "node:fs/promises"
-import type { GetOptions, GetResult, ObjectInfo } from "../../backend.ts"
+import type { GetOptions, GetResult, ObjectInfo, StatOptions } from "../../backend.ts"
 import { refuse } from "./errors.ts"
 import { demandEtag, openObject, refuseWeak } from "./object.ts"
 import type { Root } from "./root.ts"
@@ -15,8 +15,13 @@ import type { Root } from "./root.ts"
 const chunkSize = 512 * 1024
 
 /** Facts of an object. */
-export const stat = async (root: Root, key: string, signal: AbortSignal): Promise<ObjectInfo> => {
-  const { handle, info } = await openObject(root, key, signal)
+export const stat = async (
+  root: Root,
+  key: string,
+  { damaged }: StatOptions,
+  signal: AbortSignal,
+): Promise<ObjectInfo> => {
+  const { handle, info } = await openObject(root, key, signal, damaged)
   await handle.close()
   return info
 }
@@ -25,12 +30,12 @@ export const stat = async (root: Root, key: string, signal: AbortSignal): Promis
 export const get = async (
   root: Root,
   key: string,
-  { offset = 0, length, ifMatch, ifNoneMatch }: GetOptions,
+  { offset = 0, length, ifMatch, ifNoneMatch, damaged }: GetOptions,
   signal: AbortSignal,
   fail: (error: unknown) => unknown,
 ): Promise<GetResult> => {
   refuseWeak(ifMatch)
-  const { handle, info } = await openObject(root, key, signal)
+  const { handle, info } = await openObject(root, key, signal, damaged)
   try {
     if (ifMatch !== undefined) demandEtag(info.etag, ifMatch)
     if (ifNoneMatch === info.etag) throw refuse("NotModified", `its etag is still "${ifNoneMatch}"`)

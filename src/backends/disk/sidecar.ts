@@ -89,3 +89,10 @@ export const rebind = async (
   const crc = await contentCrc()
   return candidates.findLast((record) => record.crc32 === crc) ?? timed.findLast((record) => record.crc32 === undefined)
 }
+
+/** The record of the write that a changed file most resembles: one of its size, else the last. */
+export const resembling = (sidecar: Sidecar, stat: BigIntStats): WriteRecord => {
+  const { size } = fileFacts(stat)
+  const all = records(sidecar)
+  return all.findLast((record) => record.size === size) ?? all.at(-1) ?? fileFacts(stat)
+}
