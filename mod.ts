@@ -54,7 +54,9 @@ export type {
   Verified,
   VerifyOptions,
 } from "./src/options.ts"
-export { type Listing, open, openBackend, type OpenOptions, Store, storeVariable } from "./src/open.ts"
+export { open, type OpenOptions } from "./src/open.ts"
+export { type Listing, openBackend, Store } from "./src/store.ts"
+export { storeVariable } from "./src/store-url.ts"
 export { CurrentRetry, defaultRetry, type PolicyOptions, type RetrySchedule, withPolicy } from "./src/policy.ts"
 export type { Progress } from "./src/save.ts"
 export type { SaveSink } from "./src/sink.ts"

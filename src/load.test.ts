@@ -6,7 +6,7 @@ import type { Backend } from "./backend.ts"
 import * as Memory from "./backends/memory.ts"
 import { StoreError } from "./error.ts"
 import type { LoadOptions, StoreOptions } from "./options.ts"
-import { openBackend, type Store } from "./open.ts"
+import { openBackend, type Store } from "./store.ts"
 import { cut, fail, type Faulty, faulty, flip, type Rule, stall, truncate } from "./testing/faulty.ts"
 
 const bytes = Uint8Array.from({ length: 1_000_000 }, (_, i) => (i * 2654435761) >>> 24)

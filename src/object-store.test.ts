@@ -10,7 +10,7 @@ import * as Disk from "./backends/disk/mod.ts"
 import * as Memory from "./backends/memory.ts"
 import { StoreError } from "./error.ts"
 import { ObjectStore } from "./object-store.ts"
-import { openBackend, type Store } from "./open.ts"
+import { openBackend, type Store } from "./store.ts"
 import { crc32 } from "./streams/crc32.ts"
 import type { Source } from "./streams/source.ts"
 

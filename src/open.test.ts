@@ -6,7 +6,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Memory from "./backends/memory.ts"
 import { StoreError } from "./error.ts"
-import { open, openBackend } from "./open.ts"
+import { open } from "./open.ts"
+import { openBackend } from "./store.ts"
 
 const within = async (body: (folder: string) => Promise<void>): Promise<void> => {
   const folder = await mkdtemp(`${tmpdir()}/holdfast-open-`)

@@ -1,48 +1,17 @@
 /**
- * The Promise face: a URL or the environment in, a store out. The same verbs as `ObjectStore`, with promises,
- * `AbortSignal` and async iterables, and no Effect type in sight.
+ * A URL or the environment in, a store out. Backends are loaded when they are asked for.
  *
  * @module
  */
-import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
-import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import type {
-  Backend,
-  Capabilities,
-  ListPage,
-  ObjectEntry,
-  ObjectInfo,
-  Presigned,
-  RemoveResult,
-  Upload,
-  UploadEntry,
-  VersionEntry,
-} from "./backend.ts"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { Backend } from "./backend.ts"
+import type { S3Options } from "./backends/s3/mod.ts"
+import type { R2Options } from "./backends/s3/r2.ts"
 import { StoreError } from "./error.ts"
-import type { Loaded } from "./load.ts"
-import { makeObjectStore, type ObjectStoreService } from "./object-store.ts"
-import type {
-  CallOptions,
-  CopyOptions,
-  ListOptions,
-  LoadOptions,
-  PresignOptions,
-  RemoveOptions,
-  SaveOptions,
-  StatOptions,
-  StoreOptions,
-  Verified,
-  VerifyOptions,
-} from "./options.ts"
-import type { SaveSink } from "./sink.ts"
-import type { Source } from "./streams/source.ts"
-
-/** The variable that {@link open} reads when it is given no URL. */
-export const storeVariable = "HOLDFAST_STORE"
+import type { StoreOptions } from "./options.ts"
+import { openBackend, type Store } from "./store.ts"
+import { type Location, parseStoreUrl, storeVariable } from "./store-url.ts"
 
 /** Options of {@link open}. */
 export interface OpenOptions extends StoreOptions {
@@ -50,142 +19,18 @@ export interface OpenOptions extends StoreOptions {
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
 }
 
-/** A listing: objects as an async iterable, or page by page. */
-export interface Listing extends AsyncIterable<ObjectEntry> {
-  /** The pages, with the folded prefixes of a `delimiter`. */
-  readonly pages: () => AsyncIterable<ListPage>
-}
-
-/**
- * A store with promises. Failures are {@link StoreError}s; a call whose `signal` is aborted rejects with one whose
- * `reason` is `"Aborted"` and whose `cause` is the signal's reason.
- */
-export class Store implements AsyncDisposable {
-  readonly #service: ObjectStoreService
-  readonly #scope: Scope.Closeable
-
-  /** Use {@link open} or {@link openBackend}. */
-  constructor(service: ObjectStoreService, scope: Scope.Closeable) {
-    this.#service = service
-    this.#scope = scope
-  }
-
-  /** The backend's name. */
-  get backend(): string {
-    return this.#service.backend
-  }
-
-  /** Facts about the backend. */
-  get capabilities(): Capabilities {
-    return this.#service.capabilities
-  }
-
-  /** The same store for Effect code. */
-  get service(): ObjectStoreService {
-    return this.#service
-  }
-
-  /** Saves what the source delivers, whole or not at all. */
-  save(key: string, source: Source, options?: SaveOptions): Promise<ObjectInfo> {
-    return run(this.#service.save(key, source, options))
-  }
-
-  /** A save to pipe into: `await stream.pipeTo((await store.sink("key")).writable)`. */
-  sink(key: string, options?: SaveOptions): Promise<SaveSink> {
-    return run(this.#service.sink(key, options))
-  }
-
-  /** Begins a load: facts now, bytes as they are read. */
-  load(key: string, options?: LoadOptions): Promise<Loaded> {
-    return run(this.#service.load(key, options))
-  }
-
-  /** Facts of an object. */
-  stat(key: string, options?: StatOptions): Promise<ObjectInfo> {
-    return run(this.#service.stat(key, options))
-  }
-
-  /** Reads every stored byte and holds it against what the store knows; rejects with what is wrong. */
-  verify(key: string, options?: VerifyOptions): Promise<Verified> {
-    return run(this.#service.verify(key, options))
-  }
-
-  /** Whether there is such an object; rejects when the store cannot say. */
-  exists(key: string, options?: CallOptions): Promise<boolean> {
-    return run(this.#service.exists(key, options))
-  }
-
-  /** All objects, or those with a prefix, in the order of their keys' UTF-8 bytes. */
-  list(options?: ListOptions): Listing {
-    return {
-      [Symbol.asyncIterator]: () => iterate(this.#service.list(options)),
-      pages: () => ({ [Symbol.asyncIterator]: () => iterate(this.#service.pages(options)) }),
-    }
-  }
-
-  /** Removes an object; one that is missing counts as removed. */
-  remove(key: string, options?: RemoveOptions): Promise<void> {
-    return run(this.#service.remove(key, options))
-  }
-
-  /** Removes many objects; one result a key, in their order. */
-  removeMany(keys: Iterable<string>, options?: CallOptions): Promise<ReadonlyArray<RemoveResult>> {
-    return run(this.#service.removeMany(keys, options))
-  }
-
-  /** Duplicates an object with its metadata. */
-  copy(from: string, to: string, options?: CopyOptions): Promise<ObjectInfo> {
-    return run(this.#service.copy(from, to, options))
-  }
-
-  /** Renames an object. */
-  move(from: string, to: string, options?: CopyOptions): Promise<ObjectInfo> {
-    return run(this.#service.move(from, to, options))
-  }
-
-  /** All versions of the objects with a prefix, the newest of each first. */
-  versions(options?: Omit<ListOptions, "delimiter">): AsyncIterable<VersionEntry> {
-    return { [Symbol.asyncIterator]: () => iterate(this.#service.versions(options)) }
-  }
-
-  /** Makes an old version the current one again. */
-  restore(key: string, versionId: string, options?: Omit<CopyOptions, "sourceVersionId">): Promise<ObjectInfo> {
-    return run(this.#service.restore(key, versionId, options))
-  }
-
-  /** Uploads that were begun and neither completed nor aborted. */
-  uploads(options?: Omit<ListOptions, "delimiter">): AsyncIterable<UploadEntry> {
-    return { [Symbol.asyncIterator]: () => iterate(this.#service.uploads(options)) }
-  }
-
-  /** Frees what such an upload holds. */
-  abortUpload(upload: Upload, options?: CallOptions): Promise<void> {
-    return run(this.#service.abortUpload(upload, options))
-  }
-
-  /** A request that others can make without credentials until it expires. Treat it like a password. */
-  presign(method: "GET" | "PUT" | "HEAD" | "DELETE", key: string, options?: PresignOptions): Promise<Presigned> {
-    return run(this.#service.presign(method, key, options))
-  }
-
-  /** Frees what the store holds open. Calls in flight should have ended. */
-  close(): Promise<void> {
-    return run(Scope.close(this.#scope, Exit.void))
-  }
-
-  /** Same as {@link Store.close}. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close()
-  }
-}
-
 /**
  * Opens a store by its URL, or by `HOLDFAST_STORE` when there is none.
  *
  * - `file:PATH` (relative or absolute, taken as it is) or `file:///path` (percent-decoded): a folder on a local disk
  * - `mem:`: this process's memory, a fresh store each time
+ * - `s3://bucket/prefix?region=…&endpoint=…&forcePathStyle=true&profile=…`: a bucket of Amazon S3, or of a service that
+ *   speaks its protocol. What is left out comes from the environment (`AWS_REGION`, `AWS_ENDPOINT_URL_S3`,
+ *   `S3_ACCESS_KEY_ID` …) and then from where Amazon's own tools look. Keys never go into a URL.
+ * - `r2://account/bucket/prefix?jurisdiction=eu`: a bucket of Cloudflare R2; keys from `R2_ACCESS_KEY_ID` and
+ *   `R2_SECRET_ACCESS_KEY`
  *
- * Opening does no I/O that changes anything: a folder is made by the first save.
+ * Opening asks nothing of a service and changes nothing: a folder is made by the first save, a bucket must be there.
  *
  * @example Save and load
  * ```ts
@@ -199,91 +44,32 @@ export class Store implements AsyncDisposable {
  * ```
  */
 export const open = async (url?: string | URL, options: OpenOptions = {}): Promise<Store> => {
-  const env = options.env ?? (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env
-  const text = url === undefined ? env?.[storeVariable] : String(url)
+  const env = options.env ??
+    (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env ?? {}
+  const text = url === undefined ? env[storeVariable] : String(url)
   if (text === undefined || text === "") {
-    throw config(
-      url === undefined ? `no store URL was given and ${storeVariable} is not set` : "the store URL is empty",
-      'give a URL such as "file:./data" or "mem:"',
-    )
+    throw new StoreError({
+      reason: "Config",
+      operation: "open",
+      detail: url === undefined ? `no store URL was given and ${storeVariable} is not set` : "the store URL is empty",
+      hint: 'give a URL such as "file:./data", "s3://bucket/prefix" or "mem:"',
+    })
   }
-  return await openBackend(await backendOf(text), options)
+  const location = parseStoreUrl(text, env)
+  const encryption = options.encryption ?? (location.kind === "s3" ? location.encryption : undefined)
+  return await openBackend(await backendOf(location), { ...options, encryption })
 }
 
-/** Opens a store over a backend of your own, or one that takes options a URL cannot hold. */
-export const openBackend = async (
-  backend: Effect.Effect<Backend, StoreError, Scope.Scope>,
-  options?: StoreOptions,
-): Promise<Store> => {
-  const scope = Scope.makeUnsafe()
-  try {
-    const made = await run(Effect.provideService(backend, Scope.Scope, scope))
-    return new Store(await run(makeObjectStore(made, options)), scope)
-  } catch (error) {
-    await run(Scope.close(scope, Exit.void))
-    throw error
+const backendOf = async (location: Location): Promise<Effect.Effect<Backend, StoreError, Scope.Scope>> => {
+  switch (location.kind) {
+    case "memory":
+      return (await import("./backends/memory.ts")).make()
+    case "disk":
+      return (await import("./backends/disk/mod.ts")).make({ root: location.root })
+    case "s3":
+      // Names that the types do not allow are refused there, with the ones that there are.
+      return (await import("./backends/s3/mod.ts")).make(location.options as S3Options)
+    case "r2":
+      return (await import("./backends/s3/r2.ts")).make(location.options as R2Options)
   }
-}
-
-const config = (detail: string, hint: string): StoreError =>
-  new StoreError({ reason: "Config", detail, hint, operation: "open" })
-
-const backendOf = async (url: string): Promise<Effect.Effect<Backend, StoreError, Scope.Scope>> => {
-  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase()
-  const rest = scheme === undefined ? url : url.slice(scheme.length + 1)
-  switch (scheme) {
-    case "mem": {
-      if (rest !== "") {
-        throw config(`"mem:" takes nothing after the colon, this has ${JSON.stringify(rest)}`, 'use "mem:"')
-      }
-      const memory = await import("./backends/memory.ts")
-      return memory.make()
-    }
-    case "file": {
-      const root = filePath(rest)
-      const disk = await import("./backends/disk/mod.ts")
-      return disk.make({ root })
-    }
-    case undefined:
-      throw config(
-        `${JSON.stringify(url)} is not a store URL: it has no scheme`,
-        `for a folder use ${JSON.stringify(`file:${url}`)}`,
-      )
-    default:
-      throw config(`stores of the kind "${scheme}:" are not known`, 'use "file:PATH" or "mem:"')
-  }
-}
-
-const filePath = (rest: string): string => {
-  if (!rest.startsWith("//")) {
-    if (rest === "") throw config('"file:" names no folder', 'give one, such as "file:./data"')
-    if (rest.includes("\0")) throw config("the path of the store holds a NUL character", "give the path of a folder")
-    return rest
-  }
-  const url = new URL(`file:${rest}`)
-  if (url.host !== "") {
-    throw config(
-      `"file:${rest}" names the host "${url.host}"`,
-      `use "file:///…" for an absolute path, "file:./…" for another`,
-    )
-  }
-  if (url.search !== "" || url.hash !== "") {
-    throw config(`"file:" takes no options, this has "${url.search}${url.hash}"`, "percent-encode ? and # in the path")
-  }
-  try {
-    return decodeURIComponent(url.pathname)
-  } catch {
-    throw config(`"file:${rest}" is not percent-encoded well`, 'write "%" as "%25", or use "file:/path"')
-  }
-}
-
-/** Runs an effect; failures come out as the StoreErrors they are. */
-const run = async <A>(effect: Effect.Effect<A, StoreError>): Promise<A> => {
-  const exit = await Effect.runPromiseExit(effect)
-  if (Exit.isSuccess(exit)) return exit.value
-  throw Option.getOrElse(Cause.findErrorOption(exit.cause), () => Cause.squash(exit.cause))
-}
-
-async function* iterate<A>(stream: Stream.Stream<A, StoreError>): AsyncGenerator<A> {
-  yield* Stream.toAsyncIterable(stream)
 }

@@ -11,7 +11,7 @@ import * as Schedule from "effect/Schedule"
 import process from "node:process"
 import * as Memory from "./backends/memory.ts"
 import { StoreError } from "./error.ts"
-import { openBackend, type Store } from "./open.ts"
+import { openBackend, type Store } from "./store.ts"
 import { cut, delay, fail, failAfter, faulty, flip, stall, truncate } from "./testing/faulty.ts"
 
 const soak = process.env["HOLDFAST_SOAK"] === "1"

@@ -97,7 +97,7 @@ for (const codec of codecs) {
 
   test(`fault ${codec === "gzip" ? 97 : 98}: a stored ${codec} object cut at every offset`, async () => {
     const next = random(97)
-    for (let file = 0; file < (soak ? 100 : 6); file++) {
+    for (let file = 0; file < 100; file++) {
       const plain = text(1 + next(soak ? 150_000 : 3000), file)
       const stored = await encode(plain, { codec, frameSize: 400 + next(soak ? 30_000 : 900) })
       for (let cut = 0; cut < stored.length; cut++) {
@@ -122,7 +122,7 @@ for (const codec of codecs) {
       const plain = text(6000, 3)
       const stored = await encode(plain, { codec, frameSize: 2500 })
       const next = random(106)
-      for (let i = 0; i < (soak ? 500_000 : 3000); i++) {
+      for (let i = 0; i < (soak ? 500_000 : 50_000); i++) {
         const bad = stored.slice()
         const at = next(bad.length)
         bad[at]! ^= 1 << next(8)
