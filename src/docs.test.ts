@@ -70,6 +70,13 @@ test("docs/errors.md lists every reason with the exit code that the command uses
   expect(rows).toEqual(allReasons.map((reason) => [reason, exitCodes[reason]]))
 })
 
+test("README's table of backends says what the backends say", async () => {
+  const { withBackends } = await import("../scripts/backends.ts")
+  const readme = await readFile(`${root}README.md`, "utf8")
+  expect(readme).toContain("<!-- backends -->")
+  expect(await withBackends(readme)).toBe(readme)
+})
+
 test("README's figures are those of bench/results", async () => {
   const { withFigures } = await import("../bench/readme.ts")
   const readme = await readFile(`${root}README.md`, "utf8")
