@@ -369,6 +369,11 @@ export interface Capabilities {
   readonly parallelRanges: boolean
   /** `a` and `a/b` can both be objects; without: `Conflict`. */
   readonly nestedKeys: boolean
+  /**
+   * `completeUpload` keeps its {@link SavedFacts}. Absent: what is stored beside an object must be known before its
+   * first byte, as on S3; then only the object's own bytes can tell.
+   */
+  readonly lateFacts?: boolean | undefined
   /** The kinds of encryption that a write can ask for; absent: none. */
   readonly encryption?: ReadonlyArray<Encryption["type"]> | undefined
   /** Writes can name a storage class. */

@@ -70,9 +70,10 @@ export const conformance = async (
   name: string,
   make: () => Effect.Effect<Backend, StoreError, Scope.Scope>,
 ): Promise<ReadonlyArray<Case>> => {
-  const capabilities = await Effect.runPromise(Effect.scoped(Effect.map(make(), (backend) => backend.capabilities)))
+  // Only what it is and has is looked at after its scope has ended.
+  const backend = await Effect.runPromise(Effect.scoped(make()))
   return definitions.map(({ title, lacks, run }) => {
-    const skipped = lacks?.(capabilities)
+    const skipped = lacks?.(backend.capabilities, backend)
     return {
       name: `${name}: ${title}`,
       skipped,
@@ -284,7 +285,7 @@ type Run = (trial: Trial) => Generator<Effect.Effect<unknown, StoreError, Scope.
 interface Definition {
   readonly title: string
   /** Why the case does not apply. */
-  readonly lacks?: ((capabilities: Capabilities) => string | undefined) | undefined
+  readonly lacks?: ((capabilities: Capabilities, backend: Backend) => string | undefined) | undefined
   readonly run: Run
 }
 
@@ -335,10 +336,14 @@ const add = (title: string, run: Run): void => void definitions.push({ title, ru
 const addIf = (title: string, lacks: Definition["lacks"], run: Run): void =>
   void definitions.push({ title, lacks, run })
 
-const both = (...lacks: ReadonlyArray<NonNullable<Definition["lacks"]>>): Definition["lacks"] => (capabilities) =>
-  lacks.map((lack) => lack(capabilities)).find((why) => why !== undefined)
+const both =
+  (...lacks: ReadonlyArray<NonNullable<Definition["lacks"]>>): Definition["lacks"] => (capabilities, backend) =>
+    lacks.map((lack) => lack(capabilities, backend)).find((why) => why !== undefined)
 
 const uploads = (c: Capabilities) => c.parts === undefined ? "the backend has no uploads" : undefined
+const lateFacts = (c: Capabilities) => c.lateFacts ? undefined : "lateFacts is not true"
+const resumable = (_: Capabilities, { listParts, listUploads }: Backend) =>
+  listParts === undefined || listUploads === undefined ? "the backend has no listParts and listUploads" : undefined
 const anyOrder = (c: Capabilities) => c.parts?.sequential ? "parts must arrive one after the other" : undefined
 const manyParts = (c: Capabilities) => (c.parts?.maxCount ?? 0) < 3 ? "the backend takes fewer than 3 parts" : undefined
 const checksum = (c: Capabilities) => c.enforcedChecksum ? undefined : "the backend does not check CRC-32 itself"
@@ -445,6 +450,16 @@ add(
     }
   },
 )
+
+add("put() keeps the codec, the length before it, and the SHA-256", function* ({ backend, prefix, put }) {
+  const facts = { codec: "zstd", length: 2 ** 40 + 1, sha256: "0123456789abcdef".repeat(4) }
+  yield* put(`${prefix}a`, small, facts)
+  yield* put(`${prefix}b`, small)
+  const { codec, length, sha256 } = yield* backend.stat(`${prefix}a`)
+  expectSame({ codec, length, sha256 }, facts, "the facts")
+  expectSame((yield* read(backend, `${prefix}a`)).info.codec, "zstd", "the codec")
+  expectSame((yield* backend.stat(`${prefix}b`)).codec, undefined, "the codec of what has none")
+})
 
 add("put() keeps metadata and content type exactly", function* ({ backend, prefix, put }) {
   const long = { long: "x".repeat(2048 - "long".length) }
@@ -1179,18 +1194,53 @@ addIf(
   },
 )
 
-addIf("an upload keeps metadata, content type, write id and SHA-256", uploads, function* (t) {
-  const head = { writeId: freshWriteId(), contentType: "text/plain", metadata: { run: "Grüße 👋🏽" } }
+addIf("an upload keeps metadata, content type, write id and codec", uploads, function* (t) {
+  const head = { writeId: freshWriteId(), contentType: "text/plain", metadata: { run: "Grüße 👋🏽" }, codec: "gzip" }
   const { upload, parts, data } = yield* begun(t, `${t.prefix}a`, 20, head)
-  const sha256 = "fedcba9876543210".repeat(4)
-  const made = yield* t.backend.completeUpload(upload, parts, completeOptions(data, { sha256 }))
+  const made = yield* t.backend.completeUpload(upload, parts, completeOptions(data))
   for (const info of [made, yield* t.backend.stat(`${t.prefix}a`)]) {
-    const { writeId, contentType, metadata } = info
-    expectSame({ writeId, contentType, metadata }, head, "the head")
-    expectSame(info.sha256, sha256, "the SHA-256")
+    const { writeId, contentType, metadata, codec } = info
+    expectSame({ writeId, contentType, metadata, codec }, head, "the head")
     expectSame(info.etag, made.etag, "the etag")
     if (info.crc32 !== undefined) expectSame(formatCrc32(info.crc32), formatCrc32(crc32(data)), "the CRC-32")
   }
+})
+
+addIf("an upload keeps the SHA-256 and the length that only its end knows", both(uploads, lateFacts), function* (t) {
+  const { upload, parts, data } = yield* begun(t, `${t.prefix}a`)
+  const facts = { sha256: "fedcba9876543210".repeat(4), length: 2 ** 40 }
+  const made = yield* t.backend.completeUpload(upload, parts, completeOptions(data, facts))
+  for (const { sha256, length } of [made, yield* t.backend.stat(`${t.prefix}a`)]) {
+    expectSame({ sha256, length }, facts, "the facts")
+  }
+})
+
+addIf("a resumable upload is listed with its parts, and goes on by its id", both(uploads, resumable), function* (t) {
+  const { backend, prefix } = t
+  const key = `${prefix}dir/a`
+  const mine = Effect.map(
+    backend.listUploads!({ prefix }),
+    ({ uploads }) => uploads.map(({ id, key }) => ({ id, key })),
+  )
+  expectSame(yield* mine, [], "the uploads before")
+  const partSize = testPartSize(t.capabilities)
+  const data = bytes(20, Math.min(rulesOf(t.capabilities).maxCount, 3) * partSize - 1)
+  const upload = yield* backend.createUpload(key, { writeId: freshWriteId(), resumable: true })
+  expectSame(yield* backend.listParts!(upload), [], "the parts before the first")
+  expectSame(yield* mine, [{ id: upload.id, key }], "the uploads")
+  const sent = yield* sendParts(backend, upload, data, partSize)
+  const again = { id: upload.id, key }
+  const listed = yield* backend.listParts!(again)
+  const facts = (parts: ReadonlyArray<Part>) => parts.map(({ number, offset, size }) => ({ number, offset, size }))
+  expectSame(facts(listed), facts(sent), "the parts")
+  yield* backend.completeUpload(again, listed, completeOptions(data))
+  yield* t.holds(key, data)
+  expectSame(yield* mine, [], "the uploads after one has completed")
+  const other = yield* backend.createUpload(key, { writeId: freshWriteId(), resumable: true })
+  yield* backend.abortUpload(other)
+  expectSame(yield* mine, [], "the uploads after one was aborted")
+  yield* expectReason(backend.listParts!(other), "NotFound")
+  yield* t.holds(key, data)
 })
 
 addIf(

@@ -50,6 +50,7 @@ const capabilities: Capabilities = {
   move: true,
   parallelRanges: false,
   nestedKeys: true,
+  lateFacts: true,
 }
 
 /** An object: its facts, and its bytes in pieces that follow each other. */

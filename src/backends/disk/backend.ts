@@ -48,6 +48,7 @@ const capabilities: Capabilities = {
   move: true,
   parallelRanges: false,
   nestedKeys: false,
+  lateFacts: true,
 }
 
 /** Removals in flight in one `removeMany`. */
