@@ -12,7 +12,8 @@ import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import { StoreError } from "../error.ts"
 import type { ObjectStoreService } from "../object-store.ts"
-import { open, storeVariable } from "../open.ts"
+import { open } from "../open.ts"
+import { storeVariable } from "../store-url.ts"
 import type { CommandError } from "./exit.ts"
 
 /** The store that is used when neither the flag nor the variable names one. */
