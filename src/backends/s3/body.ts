@@ -1,0 +1,93 @@
+/**
+ * The body of an answer as the contract wants it: exactly the bytes that were promised, or an error. Runtimes differ in
+ * what they let pass (a missing last chunk, a body without a length, an answer decoded on the way), so the count is kept
+ * here.
+ *
+ * @module
+ */
+import type { StoreError } from "../../error.ts"
+
+/** What a body is to deliver. */
+export interface BodyShape {
+  /** Bytes to be left out at its start: the service has sent more than was asked for. */
+  readonly skip: number
+  /** Bytes to deliver. */
+  readonly length: number
+  /** The source may go on after those. */
+  readonly more: boolean
+  /** The error for a body that ended too early. */
+  readonly truncated: (delivered: number) => StoreError
+  /** The error for a body that has more bytes than its length. */
+  readonly excess: () => StoreError
+  /** The error for a body that broke. */
+  readonly broken: (delivered: number, cause: unknown) => StoreError
+}
+
+/** `source`, held to its shape. Pulled on demand; `cancel` reaches the source. */
+export const exactBody = (source: ReadableStream<Uint8Array>, shape: BodyShape): ReadableStream<Uint8Array> => {
+  const reader = source.getReader()
+  let { skip, length: left } = shape
+  const fail = async (error: StoreError): Promise<never> => {
+    await reader.cancel(error).catch(() => undefined)
+    throw error
+  }
+  /** The next chunk that has bytes in it, or `undefined` at the end. */
+  const read = async (): Promise<Uint8Array | undefined> => {
+    while (true) {
+      let next: Awaited<ReturnType<typeof reader.read>>
+      try {
+        next = await reader.read()
+      } catch (cause) {
+        throw shape.broken(shape.length - left, cause)
+      }
+      if (next.done) return undefined
+      const chunk = skip === 0 ? next.value : next.value.subarray(skip)
+      skip = Math.max(0, skip - next.value.length)
+      if (chunk.length > 0) return chunk
+    }
+  }
+  return new ReadableStream<Uint8Array>({
+    pull: async (controller) => {
+      if (left > 0) {
+        const chunk = await read()
+        if (chunk === undefined) return fail(shape.truncated(shape.length - left))
+        if (chunk.length > left && !shape.more) return fail(shape.excess())
+        const wanted = chunk.length > left ? chunk.subarray(0, left) : chunk
+        left -= wanted.length
+        controller.enqueue(wanted)
+      }
+      if (left > 0) return
+      // To the end, so that the connection can be used again, and so that bytes too many are noticed.
+      if (shape.more) await reader.cancel().catch(() => undefined)
+      else if (await read() !== undefined) return fail(shape.excess())
+      controller.close()
+    },
+    cancel: (reason) => reader.cancel(reason),
+  }, { highWaterMark: 0 })
+}
+
+/** Most bytes of an error's body that are read. */
+export const maxErrorBytes: number = 64 * 1024
+
+/** A body as text, up to `most` bytes; the rest is given up. `undefined`: it has more, or broke. */
+export const boundedText = async (response: Response, most: number): Promise<string | undefined> => {
+  if (response.body === null) return ""
+  const reader = response.body.getReader()
+  const decoder = new TextDecoder()
+  let text = ""
+  let size = 0
+  try {
+    while (true) {
+      const { done, value } = await reader.read()
+      if (done) return text + decoder.decode()
+      size += value.length
+      if (size > most) {
+        await reader.cancel().catch(() => undefined)
+        return undefined
+      }
+      text += decoder.decode(value, { stream: true })
+    }
+  } catch {
+    return undefined
+  }
+}
