@@ -13,6 +13,19 @@ import type { StoreOptions } from "../../options.ts"
 import { makeBackend } from "./backend.ts"
 import { type S3Options, settle } from "./options.ts"
 
+export { Clock, type Refusal } from "../../aws/clock.ts"
+export { Credentials, type CredentialsLike, type CredentialsProvider } from "../../aws/credentials.ts"
+export { Refreshing, refreshing, type RefreshOptions } from "../../aws/refresh.ts"
+export {
+  emptyPayload,
+  maxExpires,
+  type PresignedRequest,
+  type SignableRequest,
+  type SignedRequest,
+  Signer,
+  type SignerOptions,
+  unsignedPayload,
+} from "../../aws/sign.ts"
 export type { S3Options } from "./options.ts"
 export { type Profile, type ProfileName, profileOf, profiles } from "./profiles.ts"
 

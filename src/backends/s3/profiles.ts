@@ -49,8 +49,6 @@ export interface Profile {
   }
   /** Whether an etag in the `If-Match` of a write has its quotes. */
   readonly quotedIfMatch: boolean
-  /** Whether CompleteMultipartUpload answers the object's etag. */
-  readonly completeEtag: boolean
   /** The kinds of encryption that a write can ask for. The service's answer must confirm each. */
   readonly encryption: ReadonlyArray<Encryption["type"]>
   /** Versions can be listed and read. */
@@ -115,7 +113,6 @@ const aws: Profile = {
     copySourcePart: true,
   },
   quotedIfMatch: true,
-  completeEtag: true,
   encryption: ["sse-s3", "sse-kms", "sse-c"],
   versions: true,
   tags: true,
@@ -163,15 +160,7 @@ export const profiles: Readonly<Record<ProfileName, Profile>> = {
     // The documentation names Content-MD5 alone for PutObject and UploadPart, and no `x-amz-checksum-…` for CopyObject.
     protection: "md5",
     // A condition on a copy's target needs headers of Cloudflare's own; a delete takes none.
-    conditional: {
-      create: true,
-      replace: true,
-      complete: true,
-      copy: false,
-      remove: false,
-      copySource: true,
-      copySourcePart: false,
-    },
+    conditional: { ...aws.conditional, copy: false, remove: false, copySourcePart: false },
     // Encrypts everything by itself and takes customers' keys; has no KMS.
     encryption: ["sse-c"],
     versions: false,
@@ -188,18 +177,9 @@ export const profiles: Readonly<Record<ProfileName, Profile>> = {
     // `x-amz-checksum-*` is neither checked nor kept; the payload's signature is checked.
     protection: "signed",
     // The others are ignored without a word, also those on a copy's source.
-    conditional: {
-      create: true,
-      replace: true,
-      complete: false,
-      copy: false,
-      remove: false,
-      copySource: false,
-      copySourcePart: false,
-    },
+    conditional: { ...generic.conditional, create: true, replace: true },
     // A quoted etag is compared with its quotes, and never matches.
     quotedIfMatch: false,
-    completeEtag: false,
     // AES256 is taken and not confirmed, whether it took effect or not.
     encryption: ["sse-kms", "sse-c"],
     // They come back as hyphens.
@@ -213,15 +193,7 @@ export const profiles: Readonly<Record<ProfileName, Profile>> = {
     name: "MinIO",
     // Releases before 2025 know no checksum of a whole upload, and refuse it only at the end.
     protection: "signed",
-    conditional: {
-      create: true,
-      replace: true,
-      complete: true,
-      copy: false,
-      remove: false,
-      copySource: true,
-      copySourcePart: true,
-    },
+    conditional: { ...aws.conditional, copy: false, remove: false },
     // ListMultipartUploads wants the exact name of an object as its prefix.
     listsUploads: false,
     // minio/minio#11129: one would have to be a folder of the other.
@@ -232,15 +204,7 @@ export const profiles: Readonly<Record<ProfileName, Profile>> = {
   versitygw: {
     ...aws,
     name: "Versity Gateway",
-    conditional: {
-      create: true,
-      replace: true,
-      complete: true,
-      copy: false,
-      remove: true,
-      copySource: true,
-      copySourcePart: true,
-    },
+    conditional: { ...aws.conditional, copy: false },
     encryption: [],
     storageClasses: false,
     // A ranged copy answers with the checksum of the whole source, and Complete then refuses the part.

@@ -69,8 +69,6 @@ export const open: (
 const beyond: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   all: {
     "put() keeps metadata and content type exactly": "S3 has 2 KiB for metadata as sent, Holdfast's own included",
-    "an upload keeps metadata, content type, write id and SHA-256":
-      "metadata is fixed when an upload begins, before its SHA-256 is known",
   },
   r2: {
     "list() orders keys by their UTF-8 bytes": "R2 folds keys to NFC, so others are refused",
