@@ -20,6 +20,8 @@ export interface Variant {
   readonly runtime: "bun" | "deno"
   /** The checkout whose Holdfast is measured; the default is this one. */
   readonly checkout?: string | undefined
+  /** The least that the first variant of the question is to reach as a multiple of this one. */
+  readonly bar?: number | undefined
 }
 
 /** What a worker prints as its only line. */
@@ -41,6 +43,16 @@ export interface Measured {
   readonly cpuSeconds: number
   /** The longest time that the event loop stood still, in milliseconds, where the worker looked. */
   readonly blockedMs?: number
+  /** See {@link Variant.bar}. */
+  readonly bar?: number
+}
+
+/** A figure that stands alone, and the most that it may be. */
+export interface Limit {
+  readonly what: string
+  readonly value: number
+  readonly unit: string
+  readonly most: number
 }
 
 /** The middle value. */
@@ -50,7 +62,8 @@ export const median = (values: ReadonlyArray<number>): number => {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
-interface WorkerResult extends Sample {
+/** A sample, and what its process has cost: bytes, seconds and milliseconds. */
+export interface WorkerResult extends Sample {
   readonly peak: number
   readonly cpu: number
   readonly blocked?: number
@@ -67,14 +80,11 @@ const once = async (variant: Variant, folder: string): Promise<WorkerResult> => 
   return JSON.parse(stdout) as WorkerResult
 }
 
-/** Runs the variants of one question `rounds` times, interleaved. */
-export const compare = async (
-  question: string,
-  unit: Measured["unit"],
+/** Runs variants `rounds` times, interleaved; each one's results. */
+export const measure = async (
   variants: ReadonlyArray<Variant>,
   options: { readonly rounds: number; readonly folder: string },
-): Promise<ReadonlyArray<Measured>> => {
-  console.log(`\n${question}`)
+): Promise<ReadonlyArray<ReadonlyArray<WorkerResult>>> => {
   const results = variants.map((): Array<WorkerResult> => [])
   for (let round = -1; round < options.rounds; round++) {
     const order = variants.map((_, i) => i)
@@ -85,6 +95,18 @@ export const compare = async (
       if (round >= 0) results[i]!.push(result)
     }
   }
+  return results
+}
+
+/** Runs the variants of one question, and prints what came out. */
+export const compare = async (
+  question: string,
+  unit: Measured["unit"],
+  variants: ReadonlyArray<Variant>,
+  options: { readonly rounds: number; readonly folder: string },
+): Promise<ReadonlyArray<Measured>> => {
+  console.log(`\n${question}`)
+  const results = await measure(variants, options)
   const measured = variants.map((variant, i): Measured => ({
     variant: variant.name,
     runtime: variant.runtime,
@@ -95,6 +117,7 @@ export const compare = async (
     ...(results[i]![0]?.blocked === undefined
       ? {}
       : { blockedMs: Math.round(median(results[i]!.map((result) => result.blocked ?? 0))) }),
+    ...(variant.bar === undefined ? {} : { bar: variant.bar }),
   }))
   for (const row of measured) console.log(line(row, measured[0]!))
   return measured
@@ -112,6 +135,7 @@ const line = (row: Measured, first: Measured): string =>
     `${row.peakMiB.toString().padStart(5)} MiB peak`,
     `${row.cpuSeconds.toFixed(2).padStart(6)} s cpu`,
     ...(row.blockedMs === undefined ? [] : [`${row.blockedMs.toString().padStart(4)} ms blocked`]),
+    ...(row.bar === undefined ? [] : [`${ratio(first, row) < row.bar ? "MISSES" : "reaches"} ${row.bar} ×`]),
   ].join("  ")
 
 /** A run of the benchmarks, as it is kept in `bench/results/`. */
@@ -122,13 +146,18 @@ export interface Report {
   readonly machine: string
   readonly versions: Readonly<Record<string, string>>
   readonly questions: ReadonlyArray<{ readonly question: string; readonly rows: ReadonlyArray<Measured> }>
+  readonly limits?: ReadonlyArray<Limit>
 }
 
 const git = (...args: ReadonlyArray<string>): string =>
   execFileSync("git", ["-C", root, ...args], { encoding: "utf8" }).trim()
 
+/** A limit as a line of text. */
+export const limitLine = ({ what, value, unit, most }: Limit): string =>
+  `${what}: ${Number(value.toFixed(1))} ${unit} (at most ${most})`
+
 /** Writes a report and returns its path. */
-export const keep = async (suite: string, questions: Report["questions"]): Promise<string> => {
+export const keep = async (suite: string, results: Pick<Report, "questions" | "limits">): Promise<string> => {
   const json = async (file: string): Promise<{ version: string }> => JSON.parse(await readFile(root + file, "utf8"))
   const commit = git("rev-parse", "--short", "HEAD") + (git("status", "--porcelain", "--", "src") === "" ? "" : "+")
   const report: Report = {
@@ -141,7 +170,7 @@ export const keep = async (suite: string, questions: Report["questions"]): Promi
       deno: (await json("node_modules/deno/package.json")).version,
       effect: (await json("node_modules/effect/package.json")).version,
     },
-    questions,
+    ...results,
   }
   await mkdir(`${root}bench/results`, { recursive: true })
   const path = `bench/results/${suite}.json`

@@ -1,8 +1,8 @@
 /**
- * `bun run bench [disk|codecs …] [--rounds N] [--size MiB] [--objects N] [--against REF] [--keep]`
+ * `bun run bench [disk|codecs|s3 …] [--rounds N] [--size MiB] [--objects N] [--against REF] [--keep]`
  *
- * Runs the suites named, or all. Prints every figure; `--keep` also writes `bench/results/` and the tables of README. With `--against` a git
- * ref of Holdfast is measured in the same rounds.
+ * Runs the suites named, or all. Prints every figure; `--keep` also writes `bench/results/` and the tables of README.
+ * With `--against` a git ref of Holdfast is measured in the same rounds, on the disk.
  *
  * @module
  */
@@ -14,10 +14,11 @@ import { parseArgs } from "node:util"
 import { install, root } from "../scripts/tools.ts"
 import { codecs } from "./codecs.ts"
 import { disk } from "./disk.ts"
-import { keep } from "./harness.ts"
+import { keep, limitLine, type Report } from "./harness.ts"
 import { writeReadme } from "./readme.ts"
+import { s3 } from "./s3.ts"
 
-const suites = ["disk", "codecs"] as const
+const suites = ["disk", "codecs", "s3"] as const
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -33,9 +34,12 @@ const unknown = positionals.find((name) => !(suites as ReadonlyArray<string>).in
 if (unknown !== undefined) throw new Error(`there is no suite "${unknown}"; there are ${suites.join(", ")}`)
 const wanted = (name: typeof suites[number]): boolean => positionals.length === 0 || positionals.includes(name)
 /** Prints where the figures of a suite are kept, and puts them into README. */
-const kept = async (suite: typeof suites[number], questions: Parameters<typeof keep>[1]): Promise<void> => {
+const kept = async (suite: typeof suites[number], results: Pick<Report, "questions" | "limits">): Promise<void> => {
+  for (const limit of results.limits ?? []) {
+    console.log(`  ${limitLine(limit)}${limit.value > limit.most ? "  MISSES" : ""}`)
+  }
   if (!values.keep) return
-  console.log(`\nwritten to ${await keep(suite, questions)} and README.md`)
+  console.log(`\nwritten to ${await keep(suite, results)} and README.md`)
   await writeReadme()
 }
 
@@ -49,12 +53,15 @@ try {
   }
   const rounds = Number(values.rounds)
   const bytes = Number(values.size) * 2 ** 20
+  const objects = Number(values.objects)
   if (wanted("disk")) {
     const against = values.against === undefined ? undefined : { ref: values.against, checkout }
-    const objects = Number(values.objects)
-    await kept("disk", await disk({ rounds, bytes, objects, folder: `${folder}/data`, against }))
+    await kept("disk", { questions: await disk({ rounds, bytes, objects, folder: `${folder}/data`, against }) })
   }
-  if (wanted("codecs")) await kept("codecs", await codecs({ rounds, bytes: Math.min(bytes, 512 * 2 ** 20) }))
+  if (wanted("codecs")) {
+    await kept("codecs", { questions: await codecs({ rounds, bytes: Math.min(bytes, 512 * 2 ** 20) }) })
+  }
+  if (wanted("s3")) await kept("s3", await s3({ rounds: Math.min(rounds, 3), bytes, objects: 2 * objects, folder }))
 } finally {
   if (values.against !== undefined) {
     execFileSync("git", ["-C", root, "worktree", "remove", "--force", checkout], { stdio: "ignore" })

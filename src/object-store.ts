@@ -81,6 +81,11 @@ export interface ObjectStoreService {
   /** Facts about the backend. */
   readonly capabilities: Capabilities
   /**
+   * The backend behind this store's policy: its bounded calls, retried, limited and measured, for what passes calls on
+   * one by one, such as the routes of `@holdfast/holdfast/http`. Keys and options are not checked here.
+   */
+  readonly calls: Backend
+  /**
    * Saves what the source delivers, whole or not at all. Replaces an object of that key, unless a condition says
    * otherwise. The unknown length of a stream is the normal case.
    */
@@ -532,6 +537,7 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
   return {
     backend: backend.name,
     capabilities,
+    calls: backend,
     save,
     sink,
     load,

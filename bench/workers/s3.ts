@@ -175,16 +175,18 @@ const clients: Readonly<Record<string, () => Promise<Client>>> = {
     const get = async (Key: string) => (await s3.send(new GetObjectCommand({ Bucket: bucket, Key }))).Body!
     return {
       save: () => {
-        const Body = Readable.fromWeb(source() as import("node:stream/web").ReadableStream)
+        const Body = Readable.fromWeb(source() as unknown as import("node:stream/web").ReadableStream)
         const params = { Bucket: bucket, Key: large, Body }
         return new Upload({ client: s3, params, partSize, queueSize: partsInFlight }).done()
       },
       load: async () => drain((await get(large)) as AsyncIterable<Uint8Array>),
       put: () =>
-        many(total, smallInFlight, (i) =>
-          s3.send(new PutObjectCommand({ Bucket: bucket, Key: smallKey(i), Body: small }))),
-      get: () =>
-        many(total, smallInFlight, async (i) => (await get(smallKey(i))).transformToByteArray()),
+        many(
+          total,
+          smallInFlight,
+          (i) => s3.send(new PutObjectCommand({ Bucket: bucket, Key: smallKey(i), Body: small })),
+        ),
+      get: () => many(total, smallInFlight, async (i) => (await get(smallKey(i))).transformToByteArray()),
     }
   },
   s3mini: async () => {

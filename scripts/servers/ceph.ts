@@ -96,7 +96,7 @@ rgw crypt s3 kms encryption keys = ${kmsKeyId}=aG9sZGZhc3QtdGVzdC1rZXktMzItYnl0Z
 rgw enable ops log = false
 rgw enable usage log = false
 # A gateway that dies while it completes an upload leaves a lock on it, by default for ten minutes.
-rgw mp lock max time = 5
+rgw mp lock max time = 1
 # What was removed goes at once: a store that is full makes writers wait without a word.
 rgw gc obj min wait = 5
 rgw gc processor period = 5

@@ -23,7 +23,9 @@ export const defaultStore = "file:./holdfast-data"
 export const StoreUrl: GlobalFlag.Setting<"store", string> = GlobalFlag.Setting("store")({
   flag: Flag.String("store").pipe(
     Flag.withMetavar("URL"),
-    Flag.withDescription(`Store to use: file:PATH or mem:. Default: ${storeVariable}, else ${defaultStore}`),
+    Flag.withDescription(
+      `file:PATH, s3://BUCKET, r2://BUCKET or mem:. Default: ${storeVariable}, else ${defaultStore}`,
+    ),
     Flag.withFallbackConfig(Config.String(storeVariable)),
     Flag.withDefault(defaultStore),
   ),
@@ -59,15 +61,21 @@ export type Verb<Name extends string> = Command.Command<
   Globals
 >
 
+/** The store of a URL; closed with the scope. */
+export const openAt = (url: string): Effect.Effect<ObjectStoreService, StoreError, Scope.Scope> => {
+  const opened = Effect.tryPromise({ try: () => open(url), catch: (cause) => cause }).pipe(
+    Effect.catch((cause) => StoreError.is(cause) ? Effect.fail(cause) : Effect.die(cause)),
+  )
+  return Effect.map(
+    Effect.acquireRelease(opened, (store) => Effect.promise(() => store.close())),
+    (store) => store.service,
+  )
+}
+
 /** The store of this run; closed with the scope. */
 export const openStore: Effect.Effect<ObjectStoreService, StoreError, Globals | Scope.Scope> = Effect.gen(
   function* () {
-    const url = yield* StoreUrl
-    const opened = Effect.tryPromise({ try: () => open(url), catch: (cause) => cause }).pipe(
-      Effect.catch((cause) => StoreError.is(cause) ? Effect.fail(cause) : Effect.die(cause)),
-    )
-    const store = yield* Effect.acquireRelease(opened, (store) => Effect.promise(() => store.close()))
-    return store.service
+    return yield* openAt(yield* StoreUrl)
   },
 )
 
@@ -97,6 +105,33 @@ export const parseBytes = (value: string): number => {
   if (!Number.isSafeInteger(size)) throw new RangeError(`${value} is too large`)
   return size
 }
+
+/** An optional flag of a duration in seconds: `90s`, `15m`, `12h` or `7d`. */
+export const seconds = (name: string, description: string): Flag.Flag<number | undefined> =>
+  Flag.String(name).pipe(
+    Flag.withMetavar("TIME"),
+    Flag.withDescription(description),
+    Flag.mapTryCatch(parseSeconds, () => "Expected a time such as 90s, 15m, 12h or 7d"),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined),
+  )
+
+const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 }
+
+/** Reads a duration; throws where it is none. */
+const parseSeconds = (value: string): number => {
+  const [, count = "", unit = ""] = /^(\d{1,9})([smhd])$/.exec(value) ?? []
+  const size = units[unit]
+  if (size === undefined) throw new RangeError(value)
+  return Number(count) * size
+}
+
+/** `--version-id` */
+export const versionId: Flag.Flag<string | undefined> = text(
+  "version-id",
+  "ID",
+  "This version instead of the current one; holdfast versions lists them",
+)
 
 /** How a save compresses. */
 export const compressionFlags: {

@@ -1,8 +1,26 @@
 import { expect, test } from "bun:test"
 import { chmod, writeFile } from "node:fs/promises"
-import { command, type Outcome, patience, Workplace } from "./testing.ts"
+import { command, openBucket, type Outcome, patience, Workplace } from "./testing.ts"
 
-const verbs = ["save", "load", "ls", "stat", "rm", "cp", "mv"]
+const verbs = [
+  "save",
+  "load",
+  "ls",
+  "stat",
+  "verify",
+  "rm",
+  "cp",
+  "mv",
+  "presign",
+  "versions",
+  "restore",
+  "uploads",
+  "uploads ls",
+  "uploads abort",
+]
+
+/** The bucket of the examples. They run as they stand, but for the options that lead to the service of the test. */
+const exampleBucket = "s3://my-bucket"
 
 /** The example lines of a help page. */
 const examplesOf = (help: string): Array<string> =>
@@ -11,15 +29,28 @@ const examplesOf = (help: string): Array<string> =>
 
 for (const verb of ["", ...verbs]) {
   test(`holdfast ${verb} --help is for stdout, fits a terminal, and its examples work in an empty folder`, async () => {
-    await using work = await Workplace.make()
-    const help = await work.run(...(verb === "" ? [] : [verb]), "--help")
+    await using bucket = await openBucket({ buckets: ["my-bucket"], versioned: true })
+    await using work = await Workplace.make({
+      ...bucket.env,
+      AWS_REGION: "us-east-1",
+      AWS_ENDPOINT_URL_S3: bucket.endpoint,
+    })
+    const help = await work.run(...verb.split(" ").filter((word) => word !== ""), "--help")
     expect(help).toMatchObject({ code: 0, err: "" })
     expect(help.out).toContain("USAGE")
     for (const line of help.out.split("\n")) expect(line.length).toBeLessThanOrEqual(120)
     // The examples as they stand, with a `holdfast` on the PATH.
     await writeFile(work.at("holdfast"), `#!/bin/sh\nexec ${command.join(" ")} "$@"\n`)
     await chmod(work.at("holdfast"), 0o755)
-    const examples = examplesOf(help.out)
+    const examples = examplesOf(help.out).map((line) => line.replaceAll(exampleBucket, `'${exampleBucket}?profile=aws'`))
+    if (examples.some((line) => line.includes(exampleBucket))) {
+      // What they speak of is there.
+      for (const store of [`${exampleBucket}?profile=aws`, "file:./holdfast-data"]) {
+        for (const key of ["notes/hello", "notes/a"]) {
+          expect(await work.feed("hello", "save", key, "--store", store)).toMatchObject({ code: 0, err: "" })
+        }
+      }
+    }
     expect(examples.length).toBeGreaterThan(0)
     for (const example of examples) {
       const { code, err } = await work.shell(`PATH="$PWD:$PATH"; ${example}`)

@@ -16,7 +16,7 @@ const row = (size: string, modified: string, name: string): string =>
   `${size.padStart(sizeWidth)}\t${modified.padEnd(20)}\t${name}\n`
 
 /** `2026-11-20T14:05:09Z` */
-const toSeconds = (date: Date): string => date.toISOString().replace(/\.\d+Z$/, "Z")
+export const toSeconds = (date: Date): string => date.toISOString().replace(/\.\d+Z$/, "Z")
 
 interface Line {
   readonly name: string

@@ -6,9 +6,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { StoreError } from "../error.ts"
 import type { Progress } from "../save.ts"
+import { customerKeyFile, readCustomerKey } from "./encryption.ts"
 import { openOutput, type Output } from "./files.ts"
 import { usageError } from "./exit.ts"
-import { bytes, Json, openStore, parseBytes, Quiet, text, type Verb } from "./flags.ts"
+import { bytes, Json, openStore, parseBytes, Quiet, text, type Verb, versionId } from "./flags.ts"
 import { errIsTerminal, outIsTerminal, printJson, writeOut } from "./output.ts"
 import { withProgress } from "./progress.ts"
 
@@ -46,6 +47,8 @@ const flags = {
   ),
   maxLength: bytes("max-length", "With --decode: fail when the object decodes to more"),
   ifMatch: text("if-match", "ETAG", "Only if the object still has this etag"),
+  versionId,
+  customerKeyFile,
 }
 
 const standardOutput: Output = { write: writeOut, commit: Effect.void }
@@ -54,18 +57,19 @@ const standardOutput: Output = { write: writeOut, commit: Effect.void }
 export const load: Verb<"load"> = Command.make(
   "load",
   flags,
-  ({ key, file, range, ...options }) =>
+  ({ key, file, range, customerKeyFile, ...options }) =>
     Effect.scoped(Effect.gen(function* () {
       if (range !== undefined && (options.offset !== undefined || options.length !== undefined)) {
         return yield* Effect.fail(usageError("--range says the same as --offset and --length", "give one or the other"))
       }
+      const customerKey = yield* readCustomerKey(customerKeyFile)
       const json = yield* Json
       const store = yield* openStore
       const toFile = file !== undefined && file !== "-"
       // Begun before any file is made, so that a load that cannot begin leaves none.
       let onProgress: ((progress: Progress) => void) | undefined
       const loaded = yield* Effect.acquireRelease(
-        store.load(key, { ...options, ...range, onProgress: (progress) => onProgress?.(progress) }),
+        store.load(key, { ...options, ...range, customerKey, onProgress: (progress) => onProgress?.(progress) }),
         (loaded) => Effect.promise(() => loaded.cancel()),
         { interruptible: true },
       )

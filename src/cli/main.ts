@@ -3,7 +3,8 @@
  *
  *     holdfast save KEY [FILE|-]      holdfast load KEY [FILE|-]      holdfast ls [PREFIX]
  *     holdfast stat KEY               holdfast rm KEY...              holdfast cp|mv FROM TO
- *     holdfast verify KEY...
+ *     holdfast verify KEY...          holdfast versions [PREFIX]      holdfast restore KEY VERSION
+ *     holdfast presign KEY            holdfast uploads ls|abort       holdfast doctor
  *
  * This file wires the verbs together and decides how the process ends. Data goes to stdout, everything else to
  * stderr; the exit codes are in `exit.ts`. The first signal interrupts the verb, which then cleans up; the second
@@ -41,10 +42,13 @@ import { Json, Quiet, StoreUrl } from "./flags.ts"
 import { list } from "./list.ts"
 import { load } from "./load.ts"
 import { errIsTerminal, outIsTerminal, printable, printError, writeErr, writeOut } from "./output.ts"
+import { presign } from "./presign.ts"
 import { rm } from "./remove.ts"
 import { save } from "./save.ts"
 import { stat } from "./stat.ts"
+import { uploads } from "./uploads.ts"
 import { verify } from "./verify.ts"
+import { restore, versions } from "./versions.ts"
 
 const holdfast = Command.make("holdfast").pipe(
   Command.withDescription(
@@ -64,7 +68,8 @@ const holdfast = Command.make("holdfast").pipe(
   ]),
   Command.withSubcommands([
     { group: "Bytes", commands: [save, load] },
-    { group: "Objects", commands: [list, stat, verify, rm, copy, move] },
+    { group: "Objects", commands: [list, stat, verify, rm, copy, move, presign] },
+    { group: "Stores", commands: [versions, restore, uploads] },
   ]),
   Command.withGlobalFlags([StoreUrl, Json, Quiet]),
 )

@@ -17,6 +17,7 @@ const flags = {
     Argument.variadic(),
   ),
   ifMatch: text("if-match", "ETAG", "Only if the object still has this etag; takes one KEY"),
+  versionId: text("version-id", "ID", "Remove this version for good; takes one KEY. holdfast versions lists them"),
   recursive: Flag.Boolean("recursive").pipe(
     Flag.withAlias("r"),
     Flag.withDescription("Remove every object whose key starts with KEY; holdfast ls KEY shows which"),
@@ -31,14 +32,16 @@ const flags = {
 interface Input {
   readonly keys: ReadonlyArray<string>
   readonly ifMatch: string | undefined
+  readonly versionId: string | undefined
   readonly recursive: boolean
   readonly all: boolean
 }
 
 /** What is wrong with the flags. An empty variable in `rm -r "$PREFIX"` must not cost a whole store. */
-const flaw = ({ keys, ifMatch, recursive, all }: Input): CommandError | undefined => {
-  if (ifMatch !== undefined && (recursive || keys.length !== 1)) {
-    return usageError("--if-match takes exactly one KEY, without --recursive", "remove the objects one by one")
+const flaw = ({ keys, ifMatch, versionId, recursive, all }: Input): CommandError | undefined => {
+  const single = ifMatch !== undefined ? "--if-match" : versionId !== undefined ? "--version-id" : undefined
+  if (single !== undefined && (recursive || keys.length !== 1)) {
+    return usageError(`${single} takes exactly one KEY, without --recursive`, "remove the objects one by one")
   }
   if (all && (!recursive || keys.length > 0)) {
     return usageError("--all is only for --recursive without a KEY", "write rm --recursive --all, or name the keys")
@@ -71,7 +74,7 @@ const remove = (store: ObjectStoreService, input: Input): Stream.Stream<RemoveRe
   }
   const [key] = input.keys
   return key !== undefined && input.keys.length === 1
-    ? Stream.fromEffect(Effect.as(store.remove(key, { ifMatch: input.ifMatch }), { key }))
+    ? Stream.fromEffect(Effect.as(store.remove(key, { ifMatch: input.ifMatch, versionId: input.versionId }), { key }))
     : Stream.unwrap(Effect.map(store.removeMany(input.keys), Stream.fromIterable))
 }
 

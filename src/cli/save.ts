@@ -5,6 +5,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import process from "node:process"
+import { encryptionFlags, readEncryption } from "./encryption.ts"
 import { usageError } from "./exit.ts"
 import { openInput, openStdin } from "./files.ts"
 import { bytes, compressionFlags, conditions, Json, openStore, Quiet, text, type Verb } from "./flags.ts"
@@ -35,6 +36,14 @@ const flags = {
     Flag.optional,
     Flag.map(Option.getOrUndefined),
   ),
+  ...encryptionFlags,
+  storageClass: text("storage-class", "NAME", "The service's storage class, such as STANDARD_IA"),
+  tags: Flag.KeyValuePair("tag").pipe(
+    Flag.withMetavar("NAME=VALUE"),
+    Flag.withDescription("Tag of the object, on services that have them; repeat the flag for more"),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined),
+  ),
   partSize: bytes("part-size", "Size of a part of a large object. Default: what suits the store"),
   concurrency: Flag.Int("concurrency").pipe(
     Flag.withMetavar("N"),
@@ -48,7 +57,7 @@ const flags = {
 export const save: Verb<"save"> = Command.make(
   "save",
   flags,
-  ({ key, file, ...options }) =>
+  ({ key, file, sse, kmsKeyId, customerKeyFile, ...options }) =>
     Effect.scoped(Effect.gen(function* () {
       if (file === undefined && process.stdin.isTTY) {
         return yield* Effect.fail(usageError(
@@ -56,6 +65,7 @@ export const save: Verb<"save"> = Command.make(
           "name a FILE, or pipe the bytes in; to type them, give - as the FILE",
         ))
       }
+      const encryption = yield* readEncryption({ sse, kmsKeyId, customerKeyFile })
       const json = yield* Json
       const store = yield* openStore
       const input = file === undefined || file === "-" ? yield* openStdin : yield* openInput(file)
@@ -65,7 +75,7 @@ export const save: Verb<"save"> = Command.make(
         key,
         total: expectedSize,
         enabled: errIsTerminal() && !json && !(yield* Quiet),
-      }, (onProgress) => store.save(key, input.source, { ...options, expectedSize, onProgress }))
+      }, (onProgress) => store.save(key, input.source, { ...options, encryption, expectedSize, onProgress }))
       if (json) yield* printJson(info)
     })),
 ).pipe(

@@ -4,11 +4,14 @@ import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import type { ObjectInfo } from "../backend.ts"
 import { formatCrc32 } from "../streams/crc32.ts"
-import { Json, openStore, type Verb } from "./flags.ts"
+import { customerKeyFile, readCustomerKey } from "./encryption.ts"
+import { Json, openStore, type Verb, versionId } from "./flags.ts"
 import { formatBytes, outIsTerminal, printable, printJson, writeOut } from "./output.ts"
 
 const flags = {
   key: Argument.String("KEY").pipe(Argument.withDescription("Name of the object")),
+  versionId,
+  customerKeyFile,
 }
 
 /** The facts of an object, one a line; what the store does not know is left out. */
@@ -24,6 +27,9 @@ const describe = (info: ObjectInfo): string => {
     ["modified", info.modified.toISOString()],
     ["etag", info.etag],
     ["type", info.contentType],
+    ["version", info.versionId],
+    ["encrypted", info.encryption && [info.encryption.type, info.encryption.keyId].filter(Boolean).join(" ")],
+    ["class", info.storageClass],
     ["crc32", info.crc32 === undefined ? undefined : formatCrc32(info.crc32)],
     ["sha256", info.sha256],
     ...Object.entries(info.metadata).map(([name, value]) => ["metadata", `${name}=${value}`] as const),
@@ -32,10 +38,11 @@ const describe = (info: ObjectInfo): string => {
 }
 
 /** The verb. */
-export const stat: Verb<"stat"> = Command.make("stat", flags, ({ key }) =>
+export const stat: Verb<"stat"> = Command.make("stat", flags, ({ key, versionId, customerKeyFile }) =>
   Effect.scoped(Effect.gen(function* () {
+    const customerKey = yield* readCustomerKey(customerKeyFile)
     const store = yield* openStore
-    const info = yield* store.stat(key)
+    const info = yield* store.stat(key, { versionId, customerKey })
     if (yield* Json) return yield* printJson(info)
     const text = describe(info)
     yield* writeOut(outIsTerminal() ? printable(text) : text)

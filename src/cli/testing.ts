@@ -5,6 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import process from "node:process"
 import { fileURLToPath } from "node:url"
+import { makeS3Peer, peerCredentials, type PeerServer, type S3Peer, type S3PeerOptions } from "../testing/s3/mod.ts"
 
 const main = fileURLToPath(new URL("main.ts", import.meta.url))
 
@@ -34,13 +35,23 @@ export interface StartOptions {
 /** Deno reports a process that exits with 128 + n as killed by signal n. */
 const signalNumbers: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGPIPE: 13, SIGTERM: 15 }
 
-/** Starts a program without the variables that would change what it prints. */
+/** Variables that change what the command prints, or which store it uses. */
+const decides = /^(?:HOLDFAST_STORE|NO_COLOR|FORCE_COLOR|(?:AWS|S3|R2|CLOUDFLARE)_.*)$/
+
+/** Where no credentials are, so that the machine's own are not used. */
+const nowhere = {
+  AWS_EC2_METADATA_DISABLED: "true",
+  AWS_CONFIG_FILE: "/nowhere/config",
+  AWS_SHARED_CREDENTIALS_FILE: "/nowhere/credentials",
+}
+
+/** Starts a program without the variables that would change what it does. */
 export const start = (
   [program, ...args]: readonly [string, ...Array<string>],
   { cwd, env }: StartOptions,
 ): ChildProcessWithoutNullStreams => {
-  const { HOLDFAST_STORE: _store, NO_COLOR: _color, FORCE_COLOR: _force, ...rest } = process.env
-  const child = spawn(program, args, { cwd, env: { ...rest, ...env }, stdio: ["pipe", "pipe", "pipe"] })
+  const rest = Object.fromEntries(Object.entries(process.env).filter(([name]) => !decides.test(name)))
+  const child = spawn(program, args, { cwd, env: { ...rest, ...nowhere, ...env }, stdio: ["pipe", "pipe", "pipe"] })
   // A program may end without reading all of its input.
   child.stdin.on("error", () => {})
   return child
@@ -68,12 +79,16 @@ export const outcome = async (child: ChildProcessWithoutNullStreams): Promise<Ou
 export class Workplace implements AsyncDisposable {
   readonly path: string
 
-  private constructor(path: string) {
+  /** Variables of all that is started here. */
+  readonly env: Readonly<Record<string, string>>
+
+  private constructor(path: string, env: Readonly<Record<string, string>>) {
     this.path = path
+    this.env = env
   }
 
-  static async make(): Promise<Workplace> {
-    return new Workplace(await mkdtemp(join(tmpdir(), "holdfast-cli-")))
+  static async make(env: Readonly<Record<string, string>> = {}): Promise<Workplace> {
+    return new Workplace(await mkdtemp(join(tmpdir(), "holdfast-cli-")), env)
   }
 
   /** A path in the folder. */
@@ -83,7 +98,7 @@ export class Workplace implements AsyncDisposable {
 
   /** Starts `holdfast` with these arguments. */
   start(...args: ReadonlyArray<string>): ChildProcessWithoutNullStreams {
-    return start([...command, ...args] as [string, ...Array<string>], { cwd: this.path })
+    return start([...command, ...args] as [string, ...Array<string>], { cwd: this.path, env: this.env })
   }
 
   /** Runs `holdfast` with these arguments and an empty input. */
@@ -100,13 +115,49 @@ export class Workplace implements AsyncDisposable {
 
   /** Runs a line of shell, in which `$holdfast` is the command. */
   shell(line: string, env?: Record<string, string>): Promise<Outcome> {
-    const child = start(["bash", "-c", line], { cwd: this.path, env: { holdfast: command.join(" "), ...env } })
+    const child = start(["bash", "-c", line], { cwd: this.path, env: { holdfast: command.join(" "), ...this.env, ...env } })
     child.stdin.end()
     return outcome(child)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.path, { recursive: true, force: true })
+  }
+}
+
+/** A scripted S3 service behind a socket, and how the command reaches it. */
+export interface Bucket extends AsyncDisposable {
+  readonly peer: S3Peer
+  /** `http://127.0.0.1:port` */
+  readonly endpoint: string
+  /** Its bucket `test`, as a store of the profile `aws`; further options of the URL may follow. */
+  readonly store: string
+  /** Variables with the right credentials. */
+  readonly env: Readonly<Record<string, string>>
+}
+
+/** Opens a service. `versioned`: its bucket keeps versions. */
+export const openBucket = async (
+  { versioned = false, ...options }: S3PeerOptions & { readonly versioned?: boolean } = {},
+): Promise<Bucket> => {
+  const peer = makeS3Peer({ seed: 1, ...options, anonymous: versioned || options.anonymous })
+  const server: PeerServer = await peer.listen()
+  for (const bucket of versioned ? options.buckets ?? ["test"] : []) {
+    const { status } = await peer.fetch(`${server.url}/${bucket}?versioning`, {
+      method: "PUT",
+      body: "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>",
+    })
+    if (status !== 200) throw new Error(`the peer answers ${status}`)
+  }
+  return {
+    peer,
+    endpoint: server.url,
+    store: `s3://test?endpoint=${server.url}&region=us-east-1&profile=aws`,
+    env: {
+      AWS_ACCESS_KEY_ID: peerCredentials.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: peerCredentials.secretAccessKey,
+    },
+    [Symbol.asyncDispose]: () => server.close(),
   }
 }
 

@@ -7,8 +7,9 @@ import * as Stream from "effect/Stream"
 import { StoreError } from "../error.ts"
 import type { ObjectStoreService } from "../object-store.ts"
 import type { Verified } from "../options.ts"
+import { customerKeyFile, readCustomerKey } from "./encryption.ts"
 import { type CommandError, exitCodes, usageError } from "./exit.ts"
-import { Json, openStore, type Verb } from "./flags.ts"
+import { Json, openStore, type Verb, versionId } from "./flags.ts"
 import { outIsTerminal, printable, printError, printJson, writeOut } from "./output.ts"
 
 const flags = {
@@ -21,9 +22,14 @@ const flags = {
     Flag.withDescription("Read and check every stored byte (default); --no-deep: only facts and trailers"),
     Flag.withDefault(true),
   ),
+  versionId,
+  customerKeyFile,
 }
 
-const flaw = (keys: ReadonlyArray<string>, all: boolean): CommandError | undefined => {
+const flaw = (keys: ReadonlyArray<string>, all: boolean, versionId: string | undefined): CommandError | undefined => {
+  if (versionId !== undefined && (all || keys.length !== 1 || keys[0]!.endsWith("/"))) {
+    return usageError("--version-id takes exactly one KEY", "check the versions one by one")
+  }
   if (all && keys.length > 0) {
     return usageError("--all is for every object of the store", "leave out the KEYs, or --all")
   }
@@ -63,16 +69,17 @@ const isFinding = (error: StoreError): boolean => exitCodes[error.reason] === 6 
 export const verify: Verb<"verify"> = Command.make(
   "verify",
   flags,
-  ({ keys, all, deep }) =>
+  ({ keys, all, deep, versionId, customerKeyFile }) =>
     Effect.scoped(Effect.gen(function* () {
-      const wrong = flaw(keys, all)
+      const wrong = flaw(keys, all, versionId)
       if (wrong !== undefined) return yield* Effect.fail(wrong)
+      const customerKey = yield* readCustomerKey(customerKeyFile)
       const json = yield* Json
       const store = yield* openStore
       // A damaged object does not keep the others from being looked at; the last error is the command's own.
       let failed: StoreError | undefined
       yield* Stream.runForEach(named(store, keys, all), (key) =>
-        Effect.matchEffect(store.verify(key, { deep }), {
+        Effect.matchEffect(store.verify(key, { deep, versionId, customerKey }), {
           onSuccess: (verified) => {
             if (json) return printJson({ key, ok: true, checks: verified.checks })
             const text = describe(verified)
