@@ -7,23 +7,24 @@
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
-import type { StoreError } from "../../error.ts"
-import type { ObjectStore } from "../../object-store.ts"
+import { StoreError } from "../../error.ts"
+import { ObjectStore } from "../../object-store.ts"
 import type { StoreOptions } from "../../options.ts"
 import { layer, type S3Options } from "./mod.ts"
 
-/** The options that can come from configuration; the others are given in code. */
-export interface S3Config {
-  readonly bucket: Config.Config<string>
-  readonly prefix?: Config.Config<string | undefined> | undefined
-  readonly region?: Config.Config<string | undefined> | undefined
-  readonly endpoint?: Config.Config<string | undefined> | undefined
-  readonly accessKeyId?: Config.Config<string | undefined> | undefined
-  readonly secretAccessKey?: Config.Config<Redacted.Redacted<string> | undefined> | undefined
-  readonly sessionToken?: Config.Config<Redacted.Redacted<string> | undefined> | undefined
-  readonly pathStyle?: Config.Config<boolean | undefined> | undefined
-}
+/** An option of {@link S3Options} that can be read from configuration; the others are given in code. */
+export type Configurable =
+  | "bucket"
+  | "prefix"
+  | "region"
+  | "endpoint"
+  | "accessKeyId"
+  | "secretAccessKey"
+  | "sessionToken"
+  | "pathStyle"
+
+/** Where each option is read from; what is left out keeps its default. */
+export type S3Config = { readonly [name in Configurable]?: Config.Config<S3Options[name] | undefined> }
 
 const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
   Config.withDefault(config as Config.Config<A | undefined>, undefined)
@@ -43,7 +44,7 @@ const either = (...names: readonly [string, ...ReadonlyArray<string>]): Config.C
  * such keys the backend looks where Amazon's tools do, `AWS_ACCESS_KEY_ID` first.
  */
 export const environment: S3Config = {
-  bucket: either("AWS_S3_BUCKET", "AWS_BUCKET", "S3_BUCKET"),
+  bucket: optional(either("AWS_S3_BUCKET", "AWS_BUCKET", "S3_BUCKET")),
   region: optional(either("S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")),
   endpoint: optional(either("S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")),
   accessKeyId: optional(Config.NonEmptyString("S3_ACCESS_KEY_ID")),
@@ -81,8 +82,13 @@ export const layerConfig = (
   options?: Partial<S3Options> & StoreOptions,
 ): Layer.Layer<ObjectStore, StoreError | Config.ConfigError> =>
   Layer.unwrap(
-    Effect.map(Config.unwrap<{ [name in keyof S3Config]: unknown }>(config as never), (found) => {
-      const set = Object.entries(found).filter(([, value]) => value !== undefined)
-      return layer({ ...Object.fromEntries(set), ...options } as S3Options & StoreOptions)
+    Effect.map(Config.all(config), (found) => {
+      const set = Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined))
+      const bucket = options?.bucket ?? set["bucket"] as string | undefined
+      if (bucket !== undefined) return layer({ ...set, ...options, bucket })
+      const detail = "neither the configuration nor the options name a bucket"
+      const hint = 'set AWS_S3_BUCKET, or give bucket: "my-bucket"'
+      const unnamed = new StoreError({ reason: "Config", operation: "open", backend: "s3", detail, hint })
+      return ObjectStore.layer(Effect.fail(unnamed))
     }),
   )
