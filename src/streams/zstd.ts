@@ -477,7 +477,10 @@ const smallFrame = async (
     } catch (fault) {
       return refuse(fault, place)
     }
-    if (typeof found !== "number") return found
+    if (typeof found !== "number") {
+      // Few stored bytes may hold much: 33 KB of zstd are a gigabyte of zeros.
+      return found.kind === "skippable" || (found.contentSize ?? found.bound) <= hold ? found : { kind: "large" }
+    }
     const bound = Math.max(walk.blocks?.bound ?? 0, walk.blocks?.header.contentSize ?? 0)
     // A legal frame may also consist of any number of blocks that hold nothing.
     if (bound > hold || found > zstdBound(hold)) return { kind: "large" }
