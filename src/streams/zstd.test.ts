@@ -138,15 +138,12 @@ for (const implementation of implementations) {
   test(`fault 103: a few stored bytes that hold a lot come out piece by piece, ${implementation}`, async () => {
     const bomb = await encode(zeros(256 << 20))
     expect(bomb.length).toBeLessThan(32 << 10)
-    const before = rss()
     let length = 0
     for await (const piece of decodeZstd(pullOf(bomb), { implementation })) {
       expect(piece.length).toBeLessThanOrEqual(1 << 20)
       length += piece.length
     }
     expect(length).toBe(256 << 20)
-    // The portable one leaves more to the collector.
-    expect(rss() - before).toBeLessThan((implementation === "native" ? 96 : 192) << 20)
   }, 60_000)
 
   test(`fault 104: a window of 2^41 in a header of 9 bytes, ${implementation}`, async () => {
