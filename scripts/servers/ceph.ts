@@ -123,7 +123,7 @@ export const start = async (store: "memstore" | "bluestore" = "memstore"): Promi
     const conf = `${folder}/ceph.conf`
     writeFileSync(conf, config({ folder, id, gateway, monitor, store }))
     for (const name of ["mon", "osd"]) mkdirSync(`${folder}/${name}`)
-    const ceph = (...args: ReadonlyArray<string>): Command => ["timeout", "60", "ceph", "-c", conf, ...args]
+    const ceph = (...args: ReadonlyArray<string>): Command => ["ceph", "-c", conf, ...args]
 
     const map = `${folder}/monmap`
     const address = `[v2:127.0.0.1:${monitor}/0]`
@@ -145,7 +145,7 @@ export const start = async (store: "memstore" | "bluestore" = "memstore"): Promi
     let running = startGateway()
     await answers(endpoint, running)
     await workspace.run([
-      ...["timeout", "60", "radosgw-admin", "-c", conf, "-n", "client.rgw", "user", "create"] as const,
+      ...["radosgw-admin", "-c", conf, "-n", "client.rgw", "user", "create"] as const,
       ...["--uid=test", "--display-name=Test", `--access-key=${keys.accessKeyId}`, `--secret=${keys.secretAccessKey}`],
     ])
     const [bucket, versionedBucket] = ["holdfast", "holdfast-versions"]

@@ -34,9 +34,9 @@ const installPackages = async (): Promise<void> => {
   })
   if (wanted.length === 0) return
   const why = process.getuid?.() !== 0
-    ? "only root can"
+    ? "only root can install"
     : programPath("apt-get") === undefined
-    ? "there is no apt-get"
+    ? "there is no apt-get to install"
     : undefined
   const names = wanted.flatMap(([, { names }]) => names.split(" "))
   const apt = async (...args: ReadonlyArray<string>) =>
@@ -49,7 +49,7 @@ const installPackages = async (): Promise<void> => {
     const { code, output } = await apt("install", "-y", "--no-install-recommends", ...names)
     for (const [name] of wanted) say(name, code === 0 ? "installed" : `not installed: ${lastLine(output)}`)
   } else {
-    for (const [name, { names }] of wanted) say(name, `not installed: ${why} run apt-get install ${names}`)
+    for (const [name, { names }] of wanted) say(name, `not installed: ${why} ${names}`)
   }
 }
 

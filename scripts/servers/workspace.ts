@@ -13,6 +13,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, renameSync, writeFileSy
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { basename } from "node:path"
+import process from "node:process"
 
 /** A process that keeps running. */
 export interface Daemon {
@@ -26,7 +27,7 @@ export interface Daemon {
 export interface Workspace {
   /** Its path; short enough for a Unix socket within. */
   readonly folder: string
-  /** Runs a program to its end. Rejects with the end of what it printed unless it succeeds. */
+  /** Runs a program to its end, of at most a minute. Rejects with the end of what it printed unless it succeeds. */
   readonly run: (command: Command) => Promise<void>
   /** Starts a program that keeps running, in a session of its own. What it prints is kept in the folder. */
   readonly start: (command: Command, env?: Readonly<Record<string, string>>) => Daemon
@@ -36,6 +37,9 @@ export interface Workspace {
 
 /** A program and its arguments. */
 export type Command = readonly [string, ...ReadonlyArray<string>]
+
+/** Longest time for a program to end, and for a server to answer, in milliseconds. */
+const limit = 60_000
 
 const clearUp = `
 trap "" INT HUP TERM
@@ -54,6 +58,15 @@ const endOf = (child: ChildProcess): Promise<string> =>
     child.once("error", (error) => resolve(error.message))
     child.once("close", (code, signal) => resolve(signal === null ? `exit code ${code}` : `signal ${signal}`))
   })
+
+/** Ends a process and its children, unless they have ended by themselves. */
+const killGroup = (pid: number | undefined): void => {
+  try {
+    if (pid !== undefined) process.kill(-pid, "SIGKILL")
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== "ESRCH") throw error
+  }
+}
 
 /** Makes a fresh folder. */
 export const openWorkspace = (name: string): Workspace => {
@@ -97,7 +110,10 @@ export const openWorkspace = (name: string): Workspace => {
     run: async (command) => {
       const program = basename(command[0])
       const log = `${folder}/${program}.${crypto.randomUUID()}.log`
-      const how = await launch(command, {}, log).gone
+      const { pid, gone } = launch(command, {}, log)
+      const late = setTimeout(() => killGroup(pid), limit)
+      const how = await gone
+      clearTimeout(late)
       if (how !== "exit code 0") throw new Error(`${program} ended with ${how}: ${lastLines(log)}`)
     },
     start: (command, env = {}) => {
@@ -108,7 +124,7 @@ export const openWorkspace = (name: string): Workspace => {
       return {
         ended: () => ended,
         kill: async () => {
-          if (ended === undefined && pid !== undefined) process.kill(-pid, "SIGKILL")
+          if (ended === undefined) killGroup(pid)
           await gone
         },
       }
@@ -134,7 +150,7 @@ export const freePort = (): Promise<number> =>
 
 /** Waits until something answers HTTP requests there. Rejects when `daemon` has ended, or after 60 s. */
 export const answers = async (url: string, daemon: Daemon): Promise<void> => {
-  const deadline = Date.now() + 60_000
+  const deadline = Date.now() + limit
   while (Date.now() < deadline) {
     const reply = await fetch(url, { signal: AbortSignal.timeout(5000) }).catch(() => undefined)
     if (reply !== undefined) return void await reply.body?.cancel()
@@ -142,5 +158,5 @@ export const answers = async (url: string, daemon: Daemon): Promise<void> => {
     if (ended !== undefined) throw new Error(ended)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
-  throw new Error("no answer within 60 s")
+  throw new Error(`no answer within ${limit / 1000} s`)
 }
