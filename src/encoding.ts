@@ -8,7 +8,7 @@ import * as Redacted from "effect/Redacted"
 import type { CustomerKey, Encryption, ObjectInfo } from "./backend.ts"
 import type { CompressionOptions, EncryptionInput } from "./options.ts"
 import { defaultCodec } from "./streams/codec.ts"
-import type { EncodeOptions } from "./streams/container.ts"
+import type { EncodeOptions } from "./streams/container-encoder.ts"
 
 /** How a save is encoded; `undefined`: not at all. A layer's level is for the layer's codec only. */
 export const encodingOf = (layer: CompressionOptions, call: CompressionOptions): EncodeOptions | undefined => {

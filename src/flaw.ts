@@ -12,7 +12,7 @@ import type { Reason } from "./error.ts"
 import { keyFlaw, metadataFlaw } from "./key.ts"
 import type { CompressionOptions, EncryptionInput, LoadOptions, ReadOptions, SaveOptions } from "./options.ts"
 import { codecLevels } from "./streams/codec.ts"
-import { maxFrameSize } from "./streams/container.ts"
+import { maxFrameSize } from "./streams/container-tail.ts"
 import { canEncodeZstd } from "./streams/zstd.ts"
 
 /** A call that cannot be made, and why. */

@@ -15,7 +15,8 @@ import { StoreError } from "./error.ts"
 import { asChanged, type Opened, openRange, type RangePlan } from "./ranges.ts"
 import { type Progress, report } from "./save.ts"
 import type { Codec } from "./streams/codec.ts"
-import { planRange, type Tail } from "./streams/container.ts"
+import { planRange } from "./streams/container.ts"
+import type { Tail } from "./streams/container-tail.ts"
 
 /**
  * An object on its way in. Read `body`, or one of the methods that read it for you, or `cancel` it; a body left

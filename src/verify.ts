@@ -8,7 +8,7 @@ import type { ObjectInfo } from "./backend.ts"
 import { StoreError } from "./error.ts"
 import type { Loaded } from "./load.ts"
 import type { Verified } from "./options.ts"
-import type { Tail } from "./streams/container.ts"
+import type { Tail } from "./streams/container-tail.ts"
 import { sha256 } from "./streams/digest.ts"
 
 /** What a check needs of a store; `damaged`: also what the store itself refuses to hand out. */

@@ -107,7 +107,8 @@ const variants: Record<string, () => Promise<() => Promise<unknown>>> = {
   },
   // What the range costs at least: its frames read in one piece and decoded, nothing checked and nothing looked up.
   "frames-range": async () => {
-    const { readTail, planRange } = await import("../../src/streams/container.ts")
+    const { readTail } = await import("../../src/streams/container-tail.ts")
+    const { planRange } = await import("../../src/streams/container.ts")
     const file = `${folder}/store/${key}`
     const stored = statSync(file).size
     const handle = await open(file)

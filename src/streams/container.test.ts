@@ -16,16 +16,9 @@ import {
   tool,
   withTool,
 } from "./codec-testing.ts"
-import {
-  ContainerEncoder,
-  decodeContainer,
-  decodeRange,
-  type EncodeOptions,
-  planRange,
-  readTail,
-  type Tail,
-  tailGuess,
-} from "./container.ts"
+import { decodeContainer, decodeRange, planRange } from "./container.ts"
+import { ContainerEncoder, type EncodeOptions } from "./container-encoder.ts"
+import { readTail, type Tail, tailGuess } from "./container-tail.ts"
 import { workersRunning } from "./codec-workers.ts"
 import { sha256 } from "./digest.ts"
 import { decodeGzip } from "./gzip.ts"
