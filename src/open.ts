@@ -29,8 +29,10 @@ export interface OpenOptions extends StoreOptions {
  *   `S3_ACCESS_KEY_ID` …) and then from where Amazon's own tools look. Keys never go into a URL.
  * - `r2://account/bucket/prefix?jurisdiction=eu`: a bucket of Cloudflare R2; keys from `R2_ACCESS_KEY_ID` and
  *   `R2_SECRET_ACCESS_KEY`
+ * - `https://host/base`: behind a Holdfast server, which is asked once what its store can do; a token comes from
+ *   `HOLDFAST_TOKEN`
  *
- * Opening asks nothing of a service and changes nothing: a folder is made by the first save, a bucket must be there.
+ * Opening asks nothing else of a service and changes nothing: a folder is made by the first save, a bucket must be there.
  *
  * @example Save and load
  * ```ts
@@ -69,6 +71,8 @@ const backendOf = async (location: Location): Promise<Effect.Effect<Backend, Sto
     case "s3":
       // Names that the types do not allow are refused there, with the ones that there are.
       return (await import("./backends/s3/mod.ts")).make(location.options as S3Options)
+    case "remote":
+      return (await import("./backends/http/mod.ts")).make(location.options)
     case "r2":
       return (await import("./backends/s3/r2.ts")).make(location.options as R2Options)
   }

@@ -118,6 +118,14 @@ test("an r2: URL names account, bucket and prefix", () => {
   expect(refusal(`r2://${account}`).detail).toContain("no bucket")
 })
 
+test("an http or https URL names a server, and its token comes from the environment", () => {
+  expect(optionsOf("https://example.com/store", { HOLDFAST_TOKEN: "t" })).toEqual({
+    url: "https://example.com/store",
+    token: "t",
+  })
+  expect(optionsOf("http://127.0.0.1:8000/store")).toEqual({ url: "http://127.0.0.1:8000/store" })
+})
+
 test("what is wrong with a URL is said with what to write instead, and its secrets are not repeated", () => {
   const wrong: ReadonlyArray<readonly [url: string, part: string]> = [
     ["s3:", "AWS_S3_BUCKET"],
@@ -129,6 +137,9 @@ test("what is wrong with a URL is said with what to write instead, and its secre
     ["s3://b?accessKeyId=AKIACANARY", "AWS_ACCESS_KEY_ID"],
     ["s3://AKIACANARY:canary@bucket/p", "AWS_ACCESS_KEY_ID"],
     ["s3://b?secretAccessKey=canary", "AWS_SECRET_ACCESS_KEY"],
+    ["https://canary@example.com/store", "HOLDFAST_TOKEN"],
+    ["https://example.com/store?token=canary", "HOLDFAST_TOKEN"],
+    ["https://", '"https://host/base"'],
   ]
   for (const [url, part] of wrong) {
     const error = refusal(url)

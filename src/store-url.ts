@@ -49,11 +49,12 @@ export type Location =
   | { readonly kind: "disk"; readonly root: string }
   | { readonly kind: "s3"; readonly options: S3Location; readonly encryption: EncryptionInput | undefined }
   | { readonly kind: "r2"; readonly options: R2Location }
+  | { readonly kind: "remote"; readonly options: { readonly url: string; readonly token: string | undefined } }
 
 const config = (detail: string, hint: string): StoreError =>
   new StoreError({ reason: "Config", detail, hint, operation: "open" })
 
-const examples = 'use "file:PATH", "mem:", "s3://bucket/prefix" or "r2://account/bucket/prefix"'
+const examples = 'use "file:PATH", "mem:", "s3://bucket/prefix", "r2://account/bucket/prefix" or "https://host/base"'
 
 /** Reads a store URL. Throws a `Config` error that says what to write instead. */
 export const parseStoreUrl = (url: string, env: Environment): Location => {
@@ -69,6 +70,9 @@ export const parseStoreUrl = (url: string, env: Environment): Location => {
       return s3(rest, env)
     case "r2":
       return r2(rest, env)
+    case "http":
+    case "https":
+      return remote(url, env)
     case undefined:
       throw config(
         `${JSON.stringify(url)} is not a store URL: it has no scheme`,
@@ -226,6 +230,18 @@ const r2 = (rest: string, env: Environment): Location => {
       ...keysOf(env, "R2"),
     },
   }
+}
+
+const remote = (url: string, env: Environment): Location => {
+  if (!URL.canParse(url)) throw config("this is no http or https URL", 'write "https://host/base"')
+  const { username, password, search, hash } = new URL(url)
+  if (username !== "" || password !== "" || search !== "" || hash !== "") {
+    throw config(
+      "the URL of a Holdfast server holds a user, a query or a fragment",
+      "leave them out; a token comes from HOLDFAST_TOKEN, or is passed in code",
+    )
+  }
+  return { kind: "remote", options: { url, token: first(env, "HOLDFAST_TOKEN") } }
 }
 
 /** A key that the environment names for this kind of store; without one the backend looks where Amazon's tools do. */
