@@ -61,7 +61,7 @@ try {
   if (wanted("codecs")) {
     await kept("codecs", { questions: await codecs({ rounds, bytes: Math.min(bytes, 512 * 2 ** 20) }) })
   }
-  if (wanted("s3")) await kept("s3", await s3({ rounds: Math.min(rounds, 3), bytes, objects: 2 * objects, folder }))
+  if (wanted("s3")) await kept("s3", await s3({ rounds: Math.min(rounds, 3), bytes, objects, folder }))
 } finally {
   if (values.against !== undefined) {
     execFileSync("git", ["-C", root, "worktree", "remove", "--force", checkout], { stdio: "ignore" })

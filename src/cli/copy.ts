@@ -128,12 +128,10 @@ const recursive = (input: Input): Effect.Effect<void, StoreError | CommandError,
     const json = yield* Json
     const copyOne = (key: string): Effect.Effect<ObjectInfo, StoreError> => {
       const name = to.key + key.slice(from.key.length)
-      return source === target
-        ? source.copy(key, name, { ifNoneMatch })
-        : Effect.map(
-          transfer({ store: source, key }, { store: target, key: name }, { condition: { ifNoneMatch } }),
-          (done) => done.target,
-        )
+      return source === target ? source.copy(key, name, { ifNoneMatch }) : Effect.map(
+        transfer({ store: source, key }, { store: target, key: name }, { condition: { ifNoneMatch } }),
+        (done) => done.target,
+      )
     }
     const missing = new StoreError({
       reason: "NotFound",

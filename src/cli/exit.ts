@@ -63,7 +63,7 @@ export const exitCodes: Readonly<Record<Reason, number>> = {
 /** A failure on this side of the store: a bad command line, a local file, a signal. */
 export class CommandError extends Error {
   readonly _tag = "CommandError"
-  readonly code: "Usage" | "File" | "Output" | "Signal" | "Defect"
+  readonly code: "Usage" | "File" | "Output" | "Signal" | "Checks" | "Defect"
   readonly hint: string | undefined
   readonly exitCode: number
 

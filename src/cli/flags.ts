@@ -61,16 +61,18 @@ export type Verb<Name extends string> = Command.Command<
   Globals
 >
 
-/** The store of a URL; closed with the scope. */
-export const openAt = (url: string): Effect.Effect<ObjectStoreService, StoreError, Scope.Scope> => {
-  const opened = Effect.tryPromise({ try: () => open(url), catch: (cause) => cause }).pipe(
+/** A promise that rejects with StoreErrors, as an effect that fails with them. */
+export const fromStore = <A>(run: () => Promise<A>): Effect.Effect<A, StoreError> =>
+  Effect.tryPromise({ try: run, catch: (cause) => cause }).pipe(
     Effect.catch((cause) => StoreError.is(cause) ? Effect.fail(cause) : Effect.die(cause)),
   )
-  return Effect.map(
-    Effect.acquireRelease(opened, (store) => Effect.promise(() => store.close())),
+
+/** The store of a URL; closed with the scope. */
+export const openAt = (url: string): Effect.Effect<ObjectStoreService, StoreError, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(fromStore(() => open(url)), (store) => Effect.promise(() => store.close())),
     (store) => store.service,
   )
-}
 
 /** The store of this run; closed with the scope. */
 export const openStore: Effect.Effect<ObjectStoreService, StoreError, Globals | Scope.Scope> = Effect.gen(

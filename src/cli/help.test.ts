@@ -17,6 +17,7 @@ const verbs = [
   "uploads",
   "uploads ls",
   "uploads abort",
+  "doctor",
 ]
 
 /** The bucket of the examples. They run as they stand, but for the options that lead to the service of the test. */
@@ -42,7 +43,9 @@ for (const verb of ["", ...verbs]) {
     // The examples as they stand, with a `holdfast` on the PATH.
     await writeFile(work.at("holdfast"), `#!/bin/sh\nexec ${command.join(" ")} "$@"\n`)
     await chmod(work.at("holdfast"), 0o755)
-    const examples = examplesOf(help.out).map((line) => line.replaceAll(exampleBucket, `'${exampleBucket}?profile=aws'`))
+    const examples = examplesOf(help.out).map((line) =>
+      line.replaceAll(exampleBucket, `'${exampleBucket}?profile=aws'`)
+    )
     if (examples.some((line) => line.includes(exampleBucket))) {
       // What they speak of is there.
       for (const store of [`${exampleBucket}?profile=aws`, "file:./holdfast-data"]) {

@@ -26,6 +26,7 @@ import process from "node:process"
 import manifest from "../../deno.json" with { type: "json" }
 import { StoreError } from "../error.ts"
 import { copy, move } from "./copy.ts"
+import { doctor } from "./doctor.ts"
 import {
   BrokenPipe,
   brokenPipeExit,
@@ -69,7 +70,7 @@ const holdfast = Command.make("holdfast").pipe(
   Command.withSubcommands([
     { group: "Bytes", commands: [save, load] },
     { group: "Objects", commands: [list, stat, verify, rm, copy, move, presign] },
-    { group: "Stores", commands: [versions, restore, uploads] },
+    { group: "Stores", commands: [versions, restore, uploads, doctor] },
   ]),
   Command.withGlobalFlags([StoreUrl, Json, Quiet]),
 )

@@ -38,25 +38,29 @@ const describe = (info: ObjectInfo): string => {
 }
 
 /** The verb. */
-export const stat: Verb<"stat"> = Command.make("stat", flags, ({ key, versionId, customerKeyFile }) =>
-  Effect.scoped(Effect.gen(function* () {
-    const customerKey = yield* readCustomerKey(customerKeyFile)
-    const store = yield* openStore
-    const info = yield* store.stat(key, { versionId, customerKey })
-    if (yield* Json) return yield* printJson(info)
-    const text = describe(info)
-    yield* writeOut(outIsTerminal() ? printable(text) : text)
-  }))).pipe(
-    Command.withDescription("Show the facts of an object. Exit code 1 says that there is none."),
-    Command.withShortDescription("Show the facts of an object"),
-    Command.withExamples([
-      {
-        command: "echo hello | holdfast save notes/hello && holdfast stat notes/hello",
-        description: "Show sizes, time, etag, codec, checksums and metadata",
-      },
-      {
-        command: "holdfast stat notes/gone >/dev/null 2>&1 || echo missing",
-        description: "Ask in a script whether there is such an object",
-      },
-    ]),
-  )
+export const stat: Verb<"stat"> = Command.make(
+  "stat",
+  flags,
+  ({ key, versionId, customerKeyFile }) =>
+    Effect.scoped(Effect.gen(function* () {
+      const customerKey = yield* readCustomerKey(customerKeyFile)
+      const store = yield* openStore
+      const info = yield* store.stat(key, { versionId, customerKey })
+      if (yield* Json) return yield* printJson(info)
+      const text = describe(info)
+      yield* writeOut(outIsTerminal() ? printable(text) : text)
+    })),
+).pipe(
+  Command.withDescription("Show the facts of an object. Exit code 1 says that there is none."),
+  Command.withShortDescription("Show the facts of an object"),
+  Command.withExamples([
+    {
+      command: "echo hello | holdfast save notes/hello && holdfast stat notes/hello",
+      description: "Show sizes, time, etag, codec, checksums and metadata",
+    },
+    {
+      command: "holdfast stat notes/gone >/dev/null 2>&1 || echo missing",
+      description: "Ask in a script whether there is such an object",
+    },
+  ]),
+)

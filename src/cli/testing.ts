@@ -115,7 +115,10 @@ export class Workplace implements AsyncDisposable {
 
   /** Runs a line of shell, in which `$holdfast` is the command. */
   shell(line: string, env?: Record<string, string>): Promise<Outcome> {
-    const child = start(["bash", "-c", line], { cwd: this.path, env: { holdfast: command.join(" "), ...this.env, ...env } })
+    const child = start(["bash", "-c", line], {
+      cwd: this.path,
+      env: { holdfast: command.join(" "), ...this.env, ...env },
+    })
     child.stdin.end()
     return outcome(child)
   }

@@ -81,18 +81,24 @@ export const verify: Verb<"verify"> = Command.make(
       yield* Stream.runForEach(named(store, keys, all), (key) =>
         Effect.matchEffect(store.verify(key, { deep, versionId, customerKey }), {
           onSuccess: (verified) => {
-            if (json) return printJson({ key, ok: true, checks: verified.checks })
+            if (json) {
+              return printJson({ key, ok: true, checks: verified.checks })
+            }
             const text = describe(verified)
             return writeOut(outIsTerminal() ? printable(text) : text)
           },
           onFailure: (error) => {
-            if (!isFinding(error)) return Effect.fail(error)
+            if (!isFinding(error)) {
+              return Effect.fail(error)
+            }
             const previous = failed
             failed = previous !== undefined && exitCodes[error.reason] < exitCodes[previous.reason] ? previous : error
             return previous === undefined ? Effect.void : printError(failed === previous ? error : previous, json)
           },
         }))
-      if (failed !== undefined) return yield* Effect.fail(failed)
+      if (failed !== undefined) {
+        return yield* Effect.fail(failed)
+      }
     })),
 ).pipe(
   Command.withDescription(
