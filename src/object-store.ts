@@ -66,7 +66,7 @@ import type {
   Verified,
   VerifyOptions,
 } from "./options.ts"
-import { CurrentRetry, withPolicy } from "./policy.ts"
+import { CurrentRetry, traced, withPolicy } from "./policy.ts"
 import { runSave } from "./save.ts"
 import { makeSink, type SaveSink } from "./sink.ts"
 import { sha256 } from "./streams/digest.ts"
@@ -227,7 +227,7 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
       return withSignal(retried, operation, key, call?.signal).pipe(
         // A caller knows the verb he used, not the backend call that failed below it.
         Effect.mapError((error) => error.operation === operation ? error : error.with({ operation })),
-        Effect.withSpan(`holdfast.${operation}Object`, key === undefined ? undefined : { attributes: { key } }),
+        traced(`holdfast.${operation}Object`, key === undefined ? {} : { key }),
       )
     })
 

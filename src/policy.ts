@@ -24,6 +24,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
+import * as Tracer from "effect/Tracer"
 import type { Backend } from "./backend.ts"
 import { StoreError } from "./error.ts"
 import { PartPool } from "./streams/parts.ts"
@@ -153,6 +154,22 @@ const seconds = Metric.histogram("holdfast_request_seconds", {
   boundaries: Metric.exponentialBoundaries({ start: 0.001, factor: 4, count: 8 }),
 })
 
+/** The tracer where nobody has provided one: it makes spans that nobody will see. */
+const unseen = Context.get(Context.empty(), Tracer.Tracer)
+/** A stack taken here would name this file and nothing of the caller's. */
+const noStack = { captureStackTrace: false } as const
+const noAttributes: Readonly<Record<string, string>> = {}
+
+/** A span around an effect, where there is a tracer to see it. */
+export const traced =
+  (name: string, attributes: Readonly<Record<string, string>>) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.contextWith((context: Context.Context<never>) =>
+      Context.get(context, Tracer.Tracer) === unseen
+        ? effect
+        : (Effect.withSpan(effect, name, { attributes, ...noStack }) as Effect.Effect<A, E, R>)
+    )
+
 /** What a call is, as far as policy cares. */
 interface Call {
   readonly operation: string
@@ -176,6 +193,19 @@ export const withPolicy = (backend: Backend, options: PolicyOptions = {}): Backe
     options.breaker?.failures ?? 5,
     Duration.toMillis(Duration.fromInputUnsafe(options.breaker?.cooldown ?? "10 seconds")),
   )
+
+  const made = new Map<string, Metric.Metric<number, unknown>>()
+  /** A metric of this backend; made once, since its key is costly to make. */
+  const series = (metric: Metric.Metric<number, unknown>, operation: string, outcome?: string) => {
+    const name = `${metric.id} ${operation} ${outcome ?? ""}`
+    let one = made.get(name)
+    if (one === undefined) {
+      const tags = { backend: backend.name, operation }
+      one = Metric.withAttributes(metric, outcome === undefined ? tags : { ...tags, outcome })
+      made.set(name, one)
+    }
+    return one
+  }
 
   const guard = <A>(call: Call, effect: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> =>
     Effect.suspend(() => {
@@ -209,14 +239,23 @@ export const withPolicy = (backend: Backend, options: PolicyOptions = {}): Backe
           if (call.mutates && (failure === undefined || failure.ambiguous)) ambiguous = true
           return Effect.void
         }),
-        Effect.withSpan(`holdfast.${operation}.attempt`),
+        traced(`holdfast.${operation}.attempt`, noAttributes),
       )
 
       const retried = Effect.flatMap(CurrentRetry, (callRetry) => {
         const schedule = callRetry ?? layerRetry
-        return schedule === "none" ? attempt : Effect.retry(attempt, {
-          schedule,
-          while: (error) => error.transient && budget.spend(error),
+        if (schedule === "none") return attempt
+        const again = (error: StoreError): boolean => error.transient && budget.spend(error)
+        // Hardly any call fails, so what a schedule costs is paid by those that do: it is started with their failure.
+        return Effect.catch(attempt, (error) => {
+          if (!error.transient) return Effect.fail(error)
+          let first = true
+          const failedOnce = Effect.suspend(() => {
+            if (!first) return attempt
+            first = false
+            return Effect.fail(error)
+          })
+          return Effect.retry(failedOnce, { schedule, while: again })
         })
       })
 
@@ -246,25 +285,23 @@ export const withPolicy = (backend: Backend, options: PolicyOptions = {}): Backe
             const silence = failure?.reason === "Unavailable" || failure?.reason === "Timeout"
             breaker?.record(interrupted ? "interrupted" : silence && failure.transient ? "silence" : "answer", now)
             if (Exit.isSuccess(exit) && attempts === 1) budget.earn()
-            const tags = { backend: backend.name, operation }
             const outcome = Exit.isSuccess(exit) ? "ok" : failure?.reason ?? "interrupted"
-            return Effect.all([
-              Metric.update(Metric.withAttributes(requests, { ...tags, outcome }), 1),
-              Metric.update(Metric.withAttributes(seconds, tags), (now - started) / 1000),
-              attempts > 1 ? Metric.update(Metric.withAttributes(retries, tags), attempts - 1) : Effect.void,
-            ], { discard: true })
+            return Effect.contextWith((context: Context.Context<never>) => {
+              series(requests, operation, outcome).updateUnsafe(1, context)
+              series(seconds, operation).updateUnsafe((now - started) / 1000, context)
+              if (attempts > 1) series(retries, operation).updateUnsafe(attempts - 1, context)
+              return Effect.void
+            })
           }))
       })
 
       return measured.pipe(
-        Effect.withSpan(`holdfast.${operation}`, {
-          attributes: key === undefined ? { backend: backend.name } : { backend: backend.name, key },
-        }),
+        traced(`holdfast.${operation}`, key === undefined ? { backend: backend.name } : { backend: backend.name, key }),
       )
     })
 
   const count = (operation: string, bytes: number): Effect.Effect<void> =>
-    Metric.update(Metric.withAttributes(bytesMoved, { backend: backend.name, operation }), bytes)
+    Metric.update(series(bytesMoved, operation), bytes)
 
   const read = <A>(operation: string, key: string | undefined, effect: Effect.Effect<A, StoreError>) =>
     guard({ operation, key, mutates: false }, effect)
