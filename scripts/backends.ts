@@ -11,7 +11,10 @@ import process from "node:process"
 import { fileURLToPath } from "node:url"
 import type { Backend } from "../src/backend.ts"
 import * as Disk from "../src/backends/disk/mod.ts"
+import * as Remote from "../src/backends/http/mod.ts"
 import * as Memory from "../src/backends/memory.ts"
+import { storeRoutes } from "../src/http/mod.ts"
+import { openBackend } from "../src/store.ts"
 import * as R2Binding from "../src/backends/r2-binding/mod.ts"
 import * as S3 from "../src/backends/s3/mod.ts"
 import { root } from "./tools.ts"
@@ -33,6 +36,16 @@ const noBucket: R2Binding.R2Bucket = {
 const s3 = (profile: S3.ProfileName): Effect.Effect<Backend, unknown> =>
   S3.make({ bucket: "bucket", profile, region: "us-east-1", credentials: "anonymous", endpoint: "https://example.com" })
 
+/** What a store behind routes can do is what the store can; here it is one in memory. */
+const remote: Effect.Effect<Backend, unknown> = Effect.gen(function* () {
+  const served = yield* Effect.promise(() => openBackend(Memory.make()))
+  const routes = storeRoutes(served, { authorize: () => true })
+  return yield* Remote.make({
+    url: "http://localhost",
+    fetch: async (url, init) => await routes.fetch(new Request(url, init)),
+  })
+})
+
 /** Each backend, and where its promises are tested in CI. */
 const rows: ReadonlyArray<readonly [name: string, backend: Effect.Effect<Backend, unknown>, proven: string]> = [
   ["`mem:`", Memory.make(), "itself"],
@@ -46,6 +59,7 @@ const rows: ReadonlyArray<readonly [name: string, backend: Effect.Effect<Backend
   ["`s3:` Versity Gateway", s3("versitygw"), "version 1.8, where there is Go"],
   ["`r2:` Cloudflare R2", s3("r2"), "miniflare's S3 endpoint, a scripted peer"],
   ["R2 binding", R2Binding.make(noBucket), "miniflare's binding, in workerd"],
+  ["`https:` another Holdfast", remote, "its routes over memory and disk"],
   ["`s3:` MinIO", s3("minio"), "its documentation only"],
   ["`s3:` Google Cloud Storage", s3("gcs-interop"), "its documentation only"],
   ["`s3:` Backblaze B2", s3("b2"), "its documentation only"],

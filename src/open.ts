@@ -32,7 +32,7 @@ export interface OpenOptions extends StoreOptions {
  * - `https://host/base`: behind a Holdfast server, which is asked once what its store can do; a token comes from
  *   `HOLDFAST_TOKEN`
  *
- * Opening asks nothing else of a service and changes nothing: a folder is made by the first save, a bucket must be there.
+ * Opening asks nothing of any other service and changes nothing: a folder is made by the first save, a bucket must be there.
  *
  * @example Save and load
  * ```ts

@@ -1243,6 +1243,18 @@ addIf("a resumable upload is listed with its parts, and goes on by its id", both
   yield* t.holds(key, data)
 })
 
+addIf("an upload's id goes with its key only", uploads, function* (t) {
+  const { upload, parts, data } = yield* begun(t, `${t.prefix}a`)
+  const other = { ...upload, key: `${t.prefix}b` }
+  const part = { number: 1, offset: 0, crc32: crc32(small) }
+  yield* expectReason(t.backend.putPart(other, part, small), "NotFound")
+  yield* expectReason(t.backend.completeUpload(other, parts, completeOptions(data)), "NotFound")
+  yield* Effect.ignore(t.backend.abortUpload(other))
+  yield* t.backend.completeUpload(upload, parts, completeOptions(data))
+  yield* t.holds(`${t.prefix}a`, data)
+  yield* t.absent(`${t.prefix}b`)
+})
+
 addIf(
   "an upload cannot be seen before it completes, and not at all once aborted",
   uploads,

@@ -95,6 +95,12 @@ export const make: () => Effect.Effect<Backend> = () =>
       if (objects.delete(key)) keys.splice(placeOf(key), 1)
     }
 
+    /** An id alone opens nothing: whoever may write one key must not end the uploads to another. */
+    const pendingOf = (id: string, key: string): Pending | undefined => {
+      const upload = uploads.get(id)
+      return upload?.key === key ? upload : undefined
+    }
+
     const fail = (reason: Reason, operation: string, key: string, detail: string): StoreError =>
       new StoreError({ reason, operation, key, detail, backend: "memory" })
 
@@ -208,7 +214,7 @@ export const make: () => Effect.Effect<Backend> = () =>
 
       putPart: ({ id, key }, { number, offset, crc32: crc }, bytes) =>
         Effect.suspend(() => {
-          const upload = uploads.get(id)
+          const upload = pendingOf(id, key)
           if (upload === undefined) return Effect.fail(fail("NotFound", "putPart", key, `upload "${id}" is over`))
           const refused = corrupt("putPart", key, crc32(bytes), crc)
           if (refused !== undefined) return Effect.fail(refused)
@@ -219,7 +225,7 @@ export const make: () => Effect.Effect<Backend> = () =>
 
       completeUpload: Effect.fnUntraced(function* ({ id, key }, parts, options) {
         const modified = yield* Clock.currentTimeMillis
-        const upload = uploads.get(id)
+        const upload = pendingOf(id, key)
         if (upload === undefined) return yield* fail("NotFound", "completeUpload", key, `upload "${id}" is over`)
         const pieces: Array<Uint8Array> = []
         let size = 0
@@ -245,7 +251,10 @@ export const make: () => Effect.Effect<Backend> = () =>
         return store(key, { ...upload.head, size, modified, crc32: crc, sha256, length, pieces })
       }),
 
-      abortUpload: ({ id }) => Effect.sync(() => void uploads.delete(id)),
+      abortUpload: ({ id, key }) =>
+        Effect.sync(() => {
+          if (pendingOf(id, key) !== undefined) uploads.delete(id)
+        }),
 
       listUploads: ({ prefix = "" } = {}) =>
         Effect.sync(() => ({
@@ -256,7 +265,7 @@ export const make: () => Effect.Effect<Backend> = () =>
 
       listParts: ({ id, key }) =>
         Effect.suspend(() => {
-          const upload = uploads.get(id)
+          const upload = pendingOf(id, key)
           if (upload === undefined) return Effect.fail(fail("NotFound", "listParts", key, `upload "${id}" is over`))
           const parts = Array.from(upload.parts.values(), ({ bytes: _, ...part }): Part => part)
           return Effect.succeed(parts.sort((a, b) => a.number - b.number))

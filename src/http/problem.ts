@@ -34,8 +34,16 @@ const statuses: Readonly<Record<Reason, number>> = {
   Protocol: 502,
 }
 
-/** What the bytes of a request have done wrong, where those of a store would be a fault of the store. */
+/** Faults of the bytes that a request brings; of bytes that a store gives out they are faults of the store. */
 const ofRequests: Partial<Record<Reason, number>> = { Truncated: 400, Corrupt: 422 }
+
+const statusOf = (error: StoreError, method: string): number => {
+  const { reason } = error
+  const brings = method !== "GET" && method !== "HEAD"
+  // No store was asked: it is the sender who took too long.
+  if (reason === "Timeout" && brings && error.backend === "holdfast") return 408
+  return (brings ? ofRequests[reason] : undefined) ?? statuses[reason]
+}
 
 /** Most milliseconds that a client is asked to wait. */
 const maxWait = 3_600_000
@@ -46,8 +54,7 @@ export const problemResponse = (
   request: Request,
   more: { readonly status?: number | undefined; readonly headers?: Readonly<Record<string, string>> } = {},
 ): Response => {
-  const reads = request.method === "GET" || request.method === "HEAD"
-  const status = more.status ?? (reads ? undefined : ofRequests[error.reason]) ?? statuses[error.reason]
+  const status = more.status ?? statusOf(error, request.method)
   const headers: Record<string, string> = { "cache-control": "no-store", ...more.headers }
   const { retryAfter } = error
   if (retryAfter !== undefined) headers["retry-after"] = String(Math.ceil(Math.min(retryAfter, maxWait) / 1000))

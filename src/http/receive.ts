@@ -46,71 +46,117 @@ const announced = (request: Request): number | undefined => {
   return length !== null && /^\d{1,15}$/.test(length) ? Number(length) : undefined
 }
 
-/** The body as a stream that keeps to the limits or errors. Its cancelling reaches the sender. */
-const receive = (
-  key: string,
-  request: Request,
-  { maxBytes = Infinity, patience = 30_000 }: ReceiveLimits,
-): ReadableStream<Uint8Array> => {
-  const source = request.body ?? new Blob([]).stream()
-  const reader = source.getReader()
-  const expected = announced(request)
-  let received = 0
-  let waited = 0
+/** The body of a request, chunk by chunk, within its limits. */
+class Incoming {
+  readonly #key: string
+  readonly #request: Request
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>
+  readonly #maxBytes: number
+  readonly #patience: number
+  readonly #expected: number | undefined
+  #received = 0
+  #waited = 0
+  /** Since when the sender keeps us waiting. */
+  #since: number | undefined
+  /** One for all reads: setting one for each costs more than the read. */
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #late: StoreError | undefined
 
-  /** A read that ends when the sender's time is up. */
-  const read = async (): Promise<Awaited<ReturnType<typeof reader.read>>> => {
-    const began = performance.now()
-    const late = Promise.withResolvers<never>()
-    const left = patience + received / minRate * 1000 - waited
-    const timer = setTimeout(() =>
-      late.reject(
-        fault(key, {
-          reason: "Timeout",
-          detail: `the body came too slowly: ${received} bytes in ${Math.round(waited + left)} ms`,
-          hint: "nothing was saved; send it again over a faster line, or in an upload of parts",
-        }),
-      ), Math.max(1, Math.min(left, 2 ** 31 - 1)))
+  constructor(key: string, request: Request, { maxBytes = Infinity, patience = 30_000 }: ReceiveLimits) {
+    this.#key = key
+    this.#request = request
+    this.#reader = (request.body ?? new Blob([]).stream()).getReader()
+    this.#maxBytes = maxBytes
+    this.#patience = patience
+    this.#expected = announced(request)
+  }
+
+  /** The next chunk, never empty; `undefined` at the end. After an error the sender has been told to stop. */
+  async next(): Promise<Uint8Array | undefined> {
     try {
-      return await Promise.race([reader.read(), late.promise])
-    } finally {
-      clearTimeout(timer)
-      waited += performance.now() - began
+      const chunk = await this.#read()
+      if (chunk === undefined) this.#checkEnd()
+      else {
+        this.#received += chunk.length
+        if (this.#received > this.#maxBytes) throw tooLarge(this.#key, this.#maxBytes)
+      }
+      return chunk
+    } catch (cause) {
+      const error = StoreError.is(cause) ? cause : fault(this.#key, {
+        reason: "Aborted",
+        detail: `the body broke after ${this.#received} bytes`,
+        hint: "nothing was saved; send it again",
+        cause,
+      })
+      await this.cancel(error)
+      throw error
     }
   }
 
+  /** Tells the sender to stop. Never rejects. */
+  async cancel(reason: unknown): Promise<void> {
+    clearTimeout(this.#timer)
+    await this.#reader.cancel(reason).catch(() => undefined)
+  }
+
+  async #read(): Promise<Uint8Array | undefined> {
+    this.#since = performance.now()
+    this.#timer ??= setTimeout(this.#look, this.#timeLeft())
+    // Deno's bodies may begin with a chunk that is empty.
+    let next = await this.#reader.read()
+    while (!next.done && next.value.length === 0) next = await this.#reader.read()
+    this.#waited += performance.now() - this.#since
+    this.#since = undefined
+    if (this.#late !== undefined) throw this.#late
+    return next.value
+  }
+
+  #checkEnd(): void {
+    clearTimeout(this.#timer)
+    if (this.#expected !== undefined && this.#received < this.#expected) {
+      throw fault(this.#key, {
+        reason: "Truncated",
+        detail: `the body ended after ${this.#received} of ${this.#expected} bytes`,
+        hint: "nothing was saved; send it again",
+      })
+    }
+    this.#request.signal.throwIfAborted()
+  }
+
+  #timeLeft(): number {
+    const waited = this.#waited + (this.#since === undefined ? 0 : performance.now() - this.#since)
+    return Math.min(this.#patience + this.#received / minRate * 1000 - waited, 2 ** 31 - 1)
+  }
+
+  readonly #look = (): void => {
+    this.#timer = undefined
+    // Between reads it is the store that takes its time.
+    if (this.#since === undefined) return
+    const left = this.#timeLeft()
+    if (left > 1) {
+      this.#timer = setTimeout(this.#look, left)
+      return
+    }
+    this.#late = fault(this.#key, {
+      reason: "Timeout",
+      detail: `the body comes too slowly: ${this.#received} bytes so far`,
+      hint: "nothing was saved; send it again over a faster line, or in an upload of parts",
+    })
+    // Ends the read that is waiting.
+    void this.cancel(this.#late)
+  }
+}
+
+/** The body as a stream that keeps to the limits or errors. Its cancelling reaches the sender. */
+const receive = (key: string, request: Request, limits: ReceiveLimits): ReadableStream<Uint8Array> => {
+  const incoming = new Incoming(key, request, limits)
   return new ReadableStream<Uint8Array>({
     pull: async (controller) => {
-      try {
-        let next = await read()
-        while (!next.done && next.value.length === 0) next = await read()
-        const { done, value } = next
-        if (done) {
-          if (expected !== undefined && received < expected) {
-            throw fault(key, {
-              reason: "Truncated",
-              detail: `the body ended after ${received} of ${expected} bytes`,
-              hint: "nothing was saved; send it again",
-            })
-          }
-          request.signal.throwIfAborted()
-          return controller.close()
-        }
-        received += value.length
-        if (received > maxBytes) throw tooLarge(key, maxBytes)
-        controller.enqueue(value)
-      } catch (cause) {
-        const error = StoreError.is(cause) ? cause : fault(key, {
-          reason: "Aborted",
-          detail: `the body broke after ${received} bytes`,
-          hint: "nothing was saved; send it again",
-          cause,
-        })
-        await reader.cancel(error).catch(() => undefined)
-        throw error
-      }
+      const chunk = await incoming.next()
+      if (chunk === undefined) controller.close()
+      else controller.enqueue(chunk)
     },
-    cancel: (reason) => reader.cancel(reason),
+    cancel: (reason) => incoming.cancel(reason),
   }, { highWaterMark: 0 })
 }
 
@@ -224,7 +270,7 @@ export class PieceReceiver {
       const buffer = pooled ? this.#pool.take(weight * MiB) : new Uint8Array(size)
       const bytes = buffer.subarray(0, size)
       return Effect.tryPromise({
-        try: () => fill(key, request, bytes, limits),
+        try: (signal) => fill(key, request, bytes, limits, signal),
         catch: (cause) => cause as StoreError,
       }).pipe(
         Effect.andThen(Effect.suspend(() => use(bytes))),
@@ -236,16 +282,25 @@ export class PieceReceiver {
 }
 
 /** Reads a body into `bytes`, which it must fill exactly. */
-const fill = async (key: string, request: Request, bytes: Uint8Array, { patience }: ReceiveLimits): Promise<void> => {
+const fill = async (
+  key: string,
+  request: Request,
+  bytes: Uint8Array,
+  { patience }: ReceiveLimits,
+  signal: AbortSignal,
+): Promise<void> => {
+  const incoming = new Incoming(key, request, { patience })
+  signal.addEventListener("abort", () => void incoming.cancel(signal.reason), { once: true })
   let filled = 0
-  const stream = receive(key, request, { patience })
-  for await (const chunk of stream) {
+  for (let chunk = await incoming.next(); chunk !== undefined; chunk = await incoming.next()) {
     if (filled + chunk.length > bytes.length) {
-      throw fault(key, {
+      const error = fault(key, {
         reason: "InvalidInput",
         detail: `the body has more than the ${bytes.length} bytes announced`,
         hint: "give the size that it has",
       })
+      await incoming.cancel(error)
+      throw error
     }
     bytes.set(chunk, filled)
     filled += chunk.length

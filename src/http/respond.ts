@@ -141,3 +141,32 @@ export const loadRequest = async (store: ServedStore, key: string, request: Requ
 }
 
 const pinned = (etag: string | undefined): LoadOptions => etag === undefined ? {} : { ifMatch: etag }
+
+/** How long a redirect works: long enough for a client to follow it, and no longer. */
+const redirectExpires = "1 minute"
+
+/**
+ * A redirect to where the store itself would get the bytes from, for as long as it takes to follow it; `undefined` where
+ * there is none: the store cannot presign, the object is encoded and would arrive so, or a condition forbids it.
+ */
+export const redirectRequest = async (
+  store: ServedStore,
+  key: string,
+  request: Request,
+): Promise<Response | undefined> => {
+  const service = serviceOf(store)
+  if (service.calls.presign === undefined || request.method !== "GET") return undefined
+  const info = await run(service.stat(key), request.signal)
+  if (info.codec !== undefined || readVerdict(request.headers, info) !== undefined) return undefined
+  const { url, headers } = await run(
+    service.presign("GET", key, {
+      expires: redirectExpires,
+      responseContentType: info.contentType,
+      responseContentDisposition: disposition(key),
+    }),
+    request.signal,
+  )
+  // A redirect cannot make the client send headers.
+  if (Object.keys(headers).length > 0) return undefined
+  return new Response(null, { status: 307, headers: { location: url, "cache-control": "no-store" } })
+}

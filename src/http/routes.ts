@@ -21,7 +21,7 @@ import { type Call, type Contract, serveContract } from "./contract.ts"
 import { quoted, writeCondition } from "./conditions.ts"
 import { problemResponse } from "./problem.ts"
 import { type ReceiveLimits, saveRequest } from "./receive.ts"
-import { loadRequest } from "./respond.ts"
+import { loadRequest, redirectRequest } from "./respond.ts"
 import { run, type ServedStore, serviceOf } from "./served.ts"
 
 /** What a request wants to do. `describe`: to know what the store can do. */
@@ -44,6 +44,12 @@ export interface StoreRoutesOptions extends ReceiveLimits {
    * answered with 401 where the request carries no `Authorization`, else with 403.
    */
   readonly authorize: (asked: Authorization) => boolean | Promise<boolean>
+  /**
+   * Answers `GET /o/<key>?redirect` with a redirect to a presigned URL of the store's service, where it has such and the
+   * object is stored as it was saved; so the bytes do not pass through this program. Whoever sees the URL can load the
+   * object for a minute. Default `false`.
+   */
+  readonly presignRedirect?: boolean | undefined
 }
 
 type Handlers = Readonly<Record<string, (call: Call, allow: Allow) => Promise<Response>>>
@@ -205,7 +211,10 @@ export const storeRoutes = (store: ServedStore, options: StoreRoutesOptions): Ho
 
   const read = async (call: Call, allow: Allow): Promise<Response> => {
     await allow(call.request.method === "HEAD" ? "stat" : "load", call.key)
-    return await loadRequest(service, call.key, call.request)
+    const redirect = options.presignRedirect === true && call.query.has("redirect")
+      ? await redirectRequest(service, call.key, call.request)
+      : undefined
+    return redirect ?? await loadRequest(service, call.key, call.request)
   }
   objects("/o/*", {
     GET: read,

@@ -6,7 +6,7 @@
 import { connect, type Socket } from "node:net"
 
 /** What answers requests. */
-export type Handler = (request: Request, env?: unknown) => Response | Promise<Response>
+export type Handler = (request: Request, env?: object) => Response | Promise<Response>
 
 /** A server on the loopback. */
 export interface Listening extends AsyncDisposable {
@@ -29,7 +29,7 @@ interface BunServe {
       readonly hostname: string
       readonly port: number
       readonly idleTimeout: number
-      readonly fetch: (request: Request, server: unknown) => Response | Promise<Response>
+      readonly fetch: (request: Request, server: object) => Response | Promise<Response>
     },
   ): { readonly port: number; readonly stop: (force: boolean) => Promise<void> }
 }

@@ -56,7 +56,7 @@ export class Uploads {
     bytes: Uint8Array,
     signal: AbortSignal,
   ): Promise<Part> {
-    const pending = this.#pending.get(upload.id)
+    const pending = this.#plain(upload)
     if (pending === undefined) return await this.#resumable.putPart(upload, place, bytes, signal)
     const { number, offset, crc32: crc } = place
     demandCrc(crc32(bytes), crc)
@@ -75,7 +75,7 @@ export class Uploads {
     options: CompleteOptions,
     signal: AbortSignal,
   ): Promise<ObjectInfo> {
-    const pending = this.#pending.get(upload.id)
+    const pending = this.#plain(upload)
     if (pending === undefined) return await this.#resumable.complete(upload, parts, options, signal)
     const { size, crc32: announced, sha256, length, ...condition } = options
     refuseWeak(condition.ifMatch)
@@ -91,7 +91,7 @@ export class Uploads {
   }
 
   async abort(upload: Upload, signal: AbortSignal): Promise<void> {
-    const pending = this.#pending.get(upload.id)
+    const pending = this.#plain(upload)
     if (pending === undefined) return await this.#resumable.abort(upload, signal)
     this.#pending.delete(upload.id)
     await pending.temp.discard()
@@ -99,8 +99,14 @@ export class Uploads {
 
   /** The parts of an upload that are stored, in order. */
   async parts(upload: Upload): Promise<ReadonlyArray<Part>> {
-    const pending = this.#pending.get(upload.id)
+    const pending = this.#plain(upload)
     return pending === undefined ? await this.#resumable.parts(upload) : inOrder(pending.parts)
+  }
+
+  /** An upload of this process; its id goes with its key only. */
+  #plain({ id, key }: Upload): Pending | undefined {
+    const pending = this.#pending.get(id)
+    return pending?.key === key ? pending : undefined
   }
 
   /** One page of the resumable ones. */
