@@ -22,7 +22,7 @@ const frameSize = 4 * 2 ** 20
 
 /** Ranges of 1 MiB, at other places each time. */
 const rangeSize = 2 ** 20
-const ranges = 50
+const ranges = 400
 const rangeAt = (i: number): number => Math.floor((total - rangeSize) * ((i * 0.618) % 1))
 
 /** Processor seconds of the tool, where one ran. */

@@ -320,10 +320,15 @@ export const canEncodeZstd: boolean = bunZstd !== undefined || zlib?.zstdCompres
 const nativeOr = (implementation: Implementation | undefined): Implementation =>
   implementation ?? (hasNativeZstd ? "native" : "portable")
 
+/** When the frame before has been decoded, and others have had their turn. */
+let turn: Promise<void> = Promise.resolve()
+
 const run = async (bytes: Uint8Array, frame: ZstdFrame, implementation: Implementation): Promise<Uint8Array> => {
   if (implementation === "portable") return portableDecompress(bytes)
   if (bunZstd !== undefined) return await bunZstd.zstdDecompress(bytes)
-  // Not the asynchronous call: in Deno its error is thrown at nobody, and its callback never comes.
+  // Not the asynchronous call: in Deno its error is thrown at nobody, and its callback never comes. So frames take
+  // turns, and the event loop one between each two.
+  await (turn = turn.then(() => new Promise((resolve) => setTimeout(resolve, 0))))
   return zlib!.zstdDecompressSync!(bytes, {
     maxOutputLength: Math.max(frame.bound, 1),
     chunkSize: Math.max(Math.min(frame.bound, MiB), 64),
