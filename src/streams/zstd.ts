@@ -320,6 +320,9 @@ export const canEncodeZstd: boolean = bunZstd !== undefined || zlib?.zstdCompres
 const nativeOr = (implementation: Implementation | undefined): Implementation =>
   implementation ?? (hasNativeZstd ? "native" : "portable")
 
+/** Plaintext bytes that take longer to decode than a turn of the event loop. */
+const worthATurn = MiB
+
 /** When the frame before has been decoded, and others have had their turn. */
 let turn: Promise<void> = Promise.resolve()
 
@@ -328,7 +331,7 @@ const run = async (bytes: Uint8Array, frame: ZstdFrame, implementation: Implemen
   if (bunZstd !== undefined) return await bunZstd.zstdDecompress(bytes)
   // Not the asynchronous call: in Deno its error is thrown at nobody, and its callback never comes. So frames take
   // turns, and the event loop one between each two.
-  await (turn = turn.then(() => new Promise((resolve) => setTimeout(resolve, 0))))
+  if (frame.bound > worthATurn) await (turn = turn.then(() => new Promise((resolve) => setTimeout(resolve, 0))))
   return zlib!.zstdDecompressSync!(bytes, {
     maxOutputLength: Math.max(frame.bound, 1),
     chunkSize: Math.max(Math.min(frame.bound, MiB), 64),
