@@ -137,7 +137,7 @@ export interface LoadOptions extends CallOptions, ReadOptions {
    */
   readonly decode?: Codec | "none" | undefined
   /**
-   * Ranges of 8 MiB in flight, on stores where several at once are faster than one body. Default 4. It is also how far a
+   * Ranges of 4 MiB in flight, on stores where several at once are faster than one body. Default 4. It is also how far a
    * load reads ahead of its reader there.
    */
   readonly concurrency?: number | undefined

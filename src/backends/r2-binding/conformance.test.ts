@@ -14,13 +14,9 @@ const ask = async (path: string, init?: RequestInit): Promise<Response> => {
   return reply
 }
 
-/** What the suite asks for and R2 does not have; the rest of that case is a test below. */
-const late = "an upload keeps metadata, content type, write id and SHA-256"
-const lacks = (name: string) => name.endsWith(late) ? "R2 takes metadata when an upload begins, not later" : undefined
-
 const cases = await (await ask("")).json() as ReadonlyArray<Pick<Case, "name" | "skipped">>
 const run = (index: number) => async (): Promise<void> => void await (await ask(`${index}`)).text()
-register(test, cases.map(({ name, skipped }, index) => ({ name, skipped: skipped ?? lacks(name), run: run(index) })))
+register(test, cases.map(({ name, skipped }, index) => ({ name, skipped, run: run(index) })))
 
 for (const compression of ["gzip", "zstd"] as const) {
   test(`a Worker decodes ${compression} that this runtime has encoded, and finds a flipped bit`, async () => {
