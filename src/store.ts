@@ -4,12 +4,9 @@
  *
  * @module
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import type {
   Backend,
   Capabilities,
@@ -38,6 +35,7 @@ import type {
   Verified,
   VerifyOptions,
 } from "./options.ts"
+import { iterate, run } from "./run.ts"
 import type { SaveSink } from "./sink.ts"
 import type { Source } from "./streams/source.ts"
 
@@ -183,15 +181,4 @@ export const openBackend = async (
     await run(Scope.close(scope, Exit.void))
     throw error
   }
-}
-
-/** Runs an effect; failures come out as the StoreErrors they are. */
-const run = async <A>(effect: Effect.Effect<A, StoreError>): Promise<A> => {
-  const exit = await Effect.runPromiseExit(effect)
-  if (Exit.isSuccess(exit)) return exit.value
-  throw Option.getOrElse(Cause.findErrorOption(exit.cause), () => Cause.squash(exit.cause))
-}
-
-async function* iterate<A>(stream: Stream.Stream<A, StoreError>): AsyncGenerator<A> {
-  yield* Stream.toAsyncIterable(stream)
 }

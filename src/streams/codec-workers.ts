@@ -50,6 +50,7 @@ const linger = 200
 /** What a worker runs. It has no imports, so that it needs no permission and works from wherever this was loaded. */
 const program = `
 const zlib = process.getBuiltinModule("node:zlib")
+const { Buffer } = process.getBuiltinModule("node:buffer")
 const { ZSTD_c_compressionLevel, ZSTD_c_checksumFlag } = zlib.constants
 const encode = ({ codec, bytes, length, level }) => {
   const plain = bytes.subarray(0, length)
@@ -67,7 +68,8 @@ self.onmessage = ({ data }) => {
   try {
     const made = encode(data)
     const encoded = new Uint8Array(made)
-    made.buffer.transfer(0)
+    // A small result lies in the pool that all small buffers of the runtime share.
+    if (made.buffer.byteLength > Buffer.poolSize) made.buffer.transfer(0)
     self.postMessage({ bytes, encoded }, [bytes.buffer, encoded.buffer])
   } catch (error) {
     self.postMessage({ bytes, failed: String(error) }, [bytes.buffer])

@@ -68,6 +68,13 @@ const shapes = fc.record({
 })
 
 for (const codec of codecs) {
+  test(`${codec}: a tiny frame at the end of a large object is encoded wherever its neighbours are`, async () => {
+    // 16 MiB are what it takes for workers to start; the last frame's result is small enough for a shared buffer.
+    const plain = new Uint8Array(20 * 2 ** 20 + 1)
+    const stored = await encode(plain, { codec, frameSize: 4 * 2 ** 20, level: 1, inFlight: 2 }, 2 ** 20)
+    expect(tailOf(stored).length).toBe(plain.length)
+  })
+
   test(`${codec}: what is encoded is decoded, for any length, frame size, chunks and level`, async () => {
     await fc.assert(
       fc.asyncProperty(shapes, async ({ length, frameSize, chunk, level, inFlight, seed }) => {
