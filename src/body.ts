@@ -13,6 +13,7 @@ import { StoreError } from "./error.ts"
 import { CurrentRetry, defaultRetry, type RetrySchedule } from "./policy.ts"
 import { type Progress, report } from "./save.ts"
 import { crc32, formatCrc32 } from "./streams/crc32.ts"
+import { type Reader, readerOf, streamOf } from "./streams/reader.ts"
 
 /** How a body is read. */
 export interface BodyPlan extends StatOptions {
@@ -48,7 +49,7 @@ export const healingBody = (
   const { key, signal } = plan
   const { info, offset, length } = first
   const whole = plan.checkCrc && offset === 0 && length === info.size && info.crc32 !== undefined
-  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined = first.body.getReader()
+  let reader: Reader | undefined = readerOf(first.body)
   let delivered = 0
   let crc = 0
   let onAbort: (() => void) | undefined
@@ -69,12 +70,14 @@ export const healingBody = (
   /** Reads one chunk, or throws. */
   const readChunk = async (): Promise<Uint8Array> => {
     while (true) {
-      const { done, value } = await watchdog.watch(reader!.read())
-      if (done) throw fault({ reason: "Truncated", detail: `the body ended after ${delivered} of ${length} bytes` })
-      if (delivered + value.length > length) {
+      const chunk = await watchdog.watch(reader!.read())
+      if (chunk === undefined) {
+        throw fault({ reason: "Truncated", detail: `the body ended after ${delivered} of ${length} bytes` })
+      }
+      if (delivered + chunk.length > length) {
         throw fault({ reason: "Protocol", detail: `the body has more than the ${length} bytes promised` })
       }
-      if (value.length > 0) return value
+      if (chunk.length > 0) return chunk
     }
   }
 
@@ -107,7 +110,7 @@ export const healingBody = (
           })
           : error.with({ transient: false }),
     )
-    reader = got.body.getReader()
+    reader = readerOf(got.body)
     if (got.info.etag !== info.etag || got.offset !== rest.offset || got.length !== rest.length) {
       yield* Effect.promise(() => drop(undefined))
       return yield* fault({ reason: "Changed", detail: `the object changed after ${delivered} of ${length} bytes` })
@@ -138,49 +141,49 @@ export const healingBody = (
 
   const close = async (reason: unknown): Promise<void> => {
     if (onAbort !== undefined) signal?.removeEventListener("abort", onAbort)
+    onAbort = undefined
     watchdog.stop()
     await drop(reason)
   }
 
-  return new ReadableStream<Uint8Array>({
-    start(controller) {
-      if (signal === undefined) return
-      onAbort = () => {
-        const error = aborted("load", key, signal)
-        controller.error(error)
-        void close(error)
-      }
-      if (signal.aborted) onAbort()
-      else signal.addEventListener("abort", onAbort, { once: true })
-    },
-    async pull(controller) {
+  let failed: StoreError | undefined
+  if (signal !== undefined) {
+    onAbort = () => {
+      failed ??= aborted("load", key, signal)
+      void close(failed)
+    }
+    if (signal.aborted) onAbort()
+    else signal.addEventListener("abort", onAbort, { once: true })
+  }
+
+  return streamOf({
+    read: async () => {
+      if (failed !== undefined) throw failed
       try {
-        if (delivered < length) {
-          const chunk = await next()
+        const chunk = delivered < length ? await next() : undefined
+        if (chunk !== undefined) {
           if (whole) crc = crc32(chunk, crc)
           delivered += chunk.length
-          if (delivered < length || !whole || crc === info.crc32) {
-            report(plan.onProgress, delivered, length)
-            controller.enqueue(chunk)
+        }
+        if (delivered === length) {
+          if (whole && crc !== info.crc32) {
+            throw fault({
+              reason: "Corrupt",
+              detail: `the bytes have CRC-32 ${formatCrc32(crc)}, saved were ${formatCrc32(info.crc32!)}`,
+            })
           }
+          await close(undefined)
         }
-        if (delivered < length) return
-        if (whole && crc !== info.crc32) {
-          throw fault({
-            reason: "Corrupt",
-            detail: `the bytes have CRC-32 ${formatCrc32(crc)}, saved were ${formatCrc32(info.crc32!)}`,
-          })
-        }
-        await close(undefined)
-        controller.close()
+        if (chunk !== undefined) report(plan.onProgress, delivered, length)
+        return chunk
       } catch (cause) {
-        const error = signal?.aborted ? aborted("load", key, signal) : asStoreError(cause)
-        await close(error)
-        throw error
+        failed = signal?.aborted ? aborted("load", key, signal) : asStoreError(cause)
+        await close(failed)
+        throw failed
       }
     },
     cancel: close,
-  }, { highWaterMark: 0 })
+  })
 }
 
 /**

@@ -17,6 +17,7 @@ import { readTail, type Tail, tailGuess } from "./streams/container-tail.ts"
 import { FormatError } from "./streams/format-error.ts"
 import { free } from "./streams/free.ts"
 import { decodeGzip } from "./streams/gzip.ts"
+import { readerOf, streamOf } from "./streams/reader.ts"
 import { decodeZstd } from "./streams/zstd.ts"
 
 /** The codec that an object's metadata names; `Unsupported` when this version does not know it. */
@@ -101,14 +102,12 @@ const readBytes = (
     const got = yield* backend.get(info.key, { ...options, offset, length, ifMatch })
     const bytes = new Uint8Array(length)
     let filled = 0
-    const reader = got.body.getReader()
+    const reader = readerOf(got.body)
     const read = Effect.tryPromise({
       try: async () => {
-        while (true) {
-          const { done, value } = await reader.read()
-          if (done) break
-          bytes.set(value, filled)
-          filled += value.length
+        for (let chunk = await reader.read(); chunk !== undefined; chunk = await reader.read()) {
+          bytes.set(chunk, filled)
+          filled += chunk.length
         }
         return bytes.subarray(0, filled)
       },
@@ -190,13 +189,12 @@ export const decodedBody = (
   signal: AbortSignal | undefined,
   onBytes: (bytes: number) => void,
 ): ReadableStream<Uint8Array> => {
-  const reader = stored.getReader()
+  const reader = readerOf(stored)
   let first: Uint8Array | undefined
   const pull = async (): Promise<Uint8Array | undefined> => {
-    const { done, value } = await reader.read()
-    if (done) return undefined
-    first ??= value.slice(0, 4)
-    return value
+    const chunk = await reader.read()
+    first ??= chunk?.slice(0, 4)
+    return chunk
   }
   const plain = inPieces(windowed(decode(pull, decoding), window))
   const fail = async (cause: unknown): Promise<never> => {
@@ -206,8 +204,8 @@ export const decodedBody = (
     throw error
   }
   let handed = 0
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
+  return streamOf({
+    read: async () => {
       try {
         // The stored body may have ended before the signal, and with it whoever watched the signal.
         if (signal?.aborted) throw aborted("load", key, signal)
@@ -215,20 +213,20 @@ export const decodedBody = (
         if (!done) {
           handed += value.length
           onBytes(handed)
-          return controller.enqueue(value)
+          return value
         }
       } catch (cause) {
         await fail(cause)
       }
       // A range of what decodes from its start ends before the stored bytes do.
       await reader.cancel().catch(() => undefined)
-      controller.close()
+      return undefined
     },
-    async cancel(reason) {
+    cancel: async (reason) => {
       await reader.cancel(reason).catch(() => undefined)
       await plain.return().catch(() => undefined)
     },
-  }, { highWaterMark: 0 })
+  })
 }
 
 async function* decode(

@@ -17,6 +17,7 @@ import { type Progress, report } from "./save.ts"
 import type { Codec } from "./streams/codec.ts"
 import { planRange } from "./streams/container.ts"
 import type { Tail } from "./streams/container-tail.ts"
+import { readerOf } from "./streams/reader.ts"
 
 /**
  * An object on its way in. Read `body`, or one of the methods that read it for you, or `cancel` it; a body left
@@ -55,7 +56,8 @@ export class Loaded {
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {
     let all = new Uint8Array(this.length ?? 64 * 1024)
     let filled = 0
-    for await (const chunk of this.body) {
+    const reader = readerOf(this.body)
+    for (let chunk = await reader.read(); chunk !== undefined; chunk = await reader.read()) {
       if (filled + chunk.length > all.length) {
         const larger = new Uint8Array(Math.max(2 * all.length, filled + chunk.length))
         larger.set(all.subarray(0, filled))

@@ -15,6 +15,7 @@ import { aborted, type BodyPlan, healingBody } from "./body.ts"
 import { StoreError } from "./error.ts"
 import { report } from "./save.ts"
 import { crc32, formatCrc32 } from "./streams/crc32.ts"
+import { readerOf, streamOf } from "./streams/reader.ts"
 
 const MiB = 2 ** 20
 
@@ -113,7 +114,8 @@ class Piece {
   /** Reads all of a stream into memory, as it comes. */
   async fill(open: () => Promise<ReadableStream<Uint8Array>>): Promise<void> {
     try {
-      for await (const chunk of await open()) {
+      const reader = readerOf(await open())
+      for (let chunk = await reader.read(); chunk !== undefined; chunk = await reader.read()) {
         this.chunks.push(chunk)
         this.#wake()
       }
@@ -203,50 +205,52 @@ const piecewiseBody = (
     stop.abort(reason)
   }
 
-  return new ReadableStream<Uint8Array>({
-    start() {
-      if (signal?.aborted) onAbort()
-      else signal?.addEventListener("abort", onAbort, { once: true })
-    },
-    async pull(controller) {
+  if (signal?.aborted) onAbort()
+  else signal?.addEventListener("abort", onAbort, { once: true })
+
+  /** The next chunk that has come, in order. */
+  const take = async (): Promise<Uint8Array> => {
+    while (true) {
+      if (signal?.aborted) throw aborted("load", key, signal)
+      while (pieces.length < concurrency && next < offset + total) startPiece()
+      const chunk = await pieces[0]!.next()
+      if (chunk !== undefined) return chunk
+      pieces.shift()
+    }
+  }
+
+  let failed: unknown
+  return streamOf({
+    read: async () => {
+      if (failed !== undefined) throw failed
+      if (delivered === total) return undefined
       try {
         if (whole) expected ??= knownCrc()
-        while (delivered < total) {
-          if (signal?.aborted) throw aborted("load", key, signal)
-          while (pieces.length < concurrency && next < offset + total) startPiece()
-          const chunk = await pieces[0]!.next()
-          if (chunk === undefined) {
-            pieces.shift()
-            continue
+        const chunk = await take()
+        if (whole) crc = crc32(chunk, crc)
+        delivered += chunk.length
+        if (delivered === total) {
+          const known = await expected
+          if (whole && known !== undefined && known !== crc) {
+            throw fault({
+              reason: "Corrupt",
+              detail: `the bytes have CRC-32 ${formatCrc32(crc)}, saved were ${formatCrc32(known)}`,
+            })
           }
-          if (whole) crc = crc32(chunk, crc)
-          delivered += chunk.length
-          if (delivered === total && whole) {
-            const known = await expected
-            if (known !== undefined && known !== crc) {
-              throw fault({
-                reason: "Corrupt",
-                detail: `the bytes have CRC-32 ${formatCrc32(crc)}, saved were ${formatCrc32(known)}`,
-              })
-            }
-          }
-          report(plan.onProgress, delivered, total)
-          controller.enqueue(chunk)
-          break
+          close()
         }
-        if (delivered < total) return
-        close()
-        controller.close()
+        report(plan.onProgress, delivered, total)
+        return chunk
       } catch (cause) {
-        const error = signal?.aborted ? aborted("load", key, signal) : cause
-        close(error)
+        failed = signal?.aborted ? aborted("load", key, signal) : cause
+        close(failed)
         await dropFirst()
-        throw error
+        throw failed
       }
     },
     cancel: async (reason) => {
       close(reason)
       await dropFirst()
     },
-  }, { highWaterMark: 0 })
+  })
 }

@@ -6,6 +6,7 @@
  * @module
  */
 import type { StoreError } from "../../error.ts"
+import { streamOf } from "../../streams/reader.ts"
 
 /** What a body is to deliver. */
 export interface BodyShape {
@@ -27,43 +28,47 @@ export interface BodyShape {
 export const exactBody = (source: ReadableStream<Uint8Array>, shape: BodyShape): ReadableStream<Uint8Array> => {
   const reader = source.getReader()
   let { skip, length: left } = shape
+  /** The next chunk that has bytes in it, or `undefined` at the end. */
+  const next = async (): Promise<Uint8Array | undefined> => {
+    while (true) {
+      let read: Awaited<ReturnType<typeof reader.read>>
+      try {
+        read = await reader.read()
+      } catch (cause) {
+        throw shape.broken(shape.length - left, cause)
+      }
+      if (read.done) return undefined
+      const chunk = skip === 0 ? read.value : read.value.subarray(skip)
+      skip = Math.max(0, skip - read.value.length)
+      if (chunk.length > 0) return chunk
+    }
+  }
   const fail = async (error: StoreError): Promise<never> => {
     await reader.cancel(error).catch(() => undefined)
     throw error
   }
-  /** The next chunk that has bytes in it, or `undefined` at the end. */
-  const read = async (): Promise<Uint8Array | undefined> => {
-    while (true) {
-      let next: Awaited<ReturnType<typeof reader.read>>
-      try {
-        next = await reader.read()
-      } catch (cause) {
-        throw shape.broken(shape.length - left, cause)
-      }
-      if (next.done) return undefined
-      const chunk = skip === 0 ? next.value : next.value.subarray(skip)
-      skip = Math.max(0, skip - next.value.length)
-      if (chunk.length > 0) return chunk
-    }
+  /** To the end, so that the connection can be used again, and so that bytes too many are noticed. */
+  const finish = async (): Promise<void> => {
+    if (shape.more) await reader.cancel().catch(() => undefined)
+    else if (await next() !== undefined) await fail(shape.excess())
   }
-  return new ReadableStream<Uint8Array>({
-    pull: async (controller) => {
-      if (left > 0) {
-        const chunk = await read()
-        if (chunk === undefined) return fail(shape.truncated(shape.length - left))
-        if (chunk.length > left && !shape.more) return fail(shape.excess())
-        const wanted = chunk.length > left ? chunk.subarray(0, left) : chunk
-        left -= wanted.length
-        controller.enqueue(wanted)
+  return streamOf({
+    read: async () => {
+      if (left === 0) {
+        if (shape.length === 0) await finish()
+        return undefined
       }
-      if (left > 0) return
-      // To the end, so that the connection can be used again, and so that bytes too many are noticed.
-      if (shape.more) await reader.cancel().catch(() => undefined)
-      else if (await read() !== undefined) return fail(shape.excess())
-      controller.close()
+      const chunk = await next()
+      if (chunk === undefined) return await fail(shape.truncated(shape.length - left))
+      if (chunk.length > left && !shape.more) return await fail(shape.excess())
+      const wanted = chunk.length > left ? chunk.subarray(0, left) : chunk
+      left -= wanted.length
+      // Whoever has all that was promised need not ask for the end.
+      if (left === 0) await finish()
+      return wanted
     },
     cancel: (reason) => reader.cancel(reason),
-  }, { highWaterMark: 0 })
+  })
 }
 
 /** Most bytes of an error's body that are read. */

@@ -28,7 +28,9 @@ export const crc32FromBase64 = (text: string): number | undefined => {
   return fromBase64(text).reduce((crc, byte) => ((crc << 8) | byte) >>> 0, 0)
 }
 
-const toHex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
+const hexOf = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
+
+const toHex = (bytes: Uint8Array): string => bytes.reduce((hex, byte) => hex + hexOf[byte], "")
 
 /** From here on WebCrypto is faster: it hashes on another thread, at the price of a copy. */
 const large = 64 * 1024
