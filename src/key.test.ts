@@ -49,8 +49,11 @@ test("fault 141: metadata that a header cannot carry is refused with a reason, t
   expect(metadataFlaw({ a: "x\r\ny" })).toMatch(/control character/)
   expect(metadataFlaw({ a: "\ud800" })).toMatch(/Unicode/)
   expect(metadataFlaw({ a: 1 as unknown as string })).toMatch(/number/)
-  expect(metadataFlaw({ a: "x".repeat(2047) })).toBeUndefined()
-  expect(metadataFlaw({ a: "x".repeat(2048) })).toMatch(/2049 bytes.*2048/)
+  expect(metadataFlaw({ a: "x".repeat(1791) })).toBeUndefined()
+  expect(metadataFlaw({ a: "x".repeat(1792) })).toMatch(/1793 bytes.*1792/)
+  // 667 letters of two bytes are 1,780 of base64, with twelve around them and one for the name.
+  expect(metadataFlaw({ a: "é".repeat(666) })).toBeUndefined()
+  expect(metadataFlaw({ a: "é".repeat(667) })).toMatch(/1793 bytes.*1792/)
 })
 
 test("compareKeys() orders as the UTF-8 bytes do", () => {

@@ -89,7 +89,7 @@ export interface Verified {
 
 /** Options of {@link ObjectStoreService.save}. */
 export interface SaveOptions extends CallOptions, WriteCondition, CompressionOptions {
-  /** Up to 2 KiB of strings stored with the object; names in lower case. */
+  /** Strings stored with the object, 1,792 bytes in all (`maxMetadataBytes`); names in lower case. */
   readonly metadata?: Readonly<Record<string, string>> | undefined
   /** Media type stored with the object. */
   readonly contentType?: string | undefined

@@ -39,7 +39,7 @@ import type {
   WriteCondition,
 } from "../backend.ts"
 import { type Reason, StoreError } from "../error.ts"
-import { compareKeys } from "../key.ts"
+import { compareKeys, maxMetadataBytes } from "../key.ts"
 import { crc32, formatCrc32 } from "../streams/crc32.ts"
 import { utf8Length } from "../streams/utf8.ts"
 
@@ -462,8 +462,8 @@ add("put() keeps the codec, the length before it, and the SHA-256", function* ({
 })
 
 add("put() keeps metadata and content type exactly", function* ({ backend, prefix, put }) {
-  const long = { long: "x".repeat(2048 - "long".length) }
-  const wide = { wide: "é".repeat(1022) }
+  const long = { long: "x".repeat(maxMetadataBytes - "long".length) }
+  const wide = { wide: "é".repeat(664) }
   const cases: ReadonlyArray<Record<string, string>> = [
     {},
     { empty: "" },
