@@ -33,6 +33,8 @@ export interface Profile {
     readonly create: boolean
     /** `If-Match` on PutObject. */
     readonly replace: boolean
+    /** Both also in a bucket that keeps versions. Where not, the bucket is asked before the first such write. */
+    readonly inVersions: boolean
     /** Both on CompleteMultipartUpload. */
     readonly complete: boolean
     /** Both on the target of CopyObject. */
@@ -106,6 +108,7 @@ const aws: Profile = {
   conditional: {
     create: true,
     replace: true,
+    inVersions: true,
     complete: true,
     copy: true,
     remove: true,
@@ -138,6 +141,7 @@ const generic: Profile = {
   conditional: {
     create: false,
     replace: false,
+    inVersions: false,
     complete: false,
     copy: false,
     remove: false,
@@ -176,7 +180,7 @@ export const profiles: Readonly<Record<ProfileName, Profile>> = {
     name: "Ceph RADOS Gateway",
     // `x-amz-checksum-*` is neither checked nor kept; the payload's signature is checked.
     protection: "signed",
-    // The others are ignored without a word, also those on a copy's source.
+    // The others are ignored without a word, also those on a copy's source, and all of them where versions are kept.
     conditional: { ...generic.conditional, create: true, replace: true },
     // A quoted etag is compared with its quotes, and never matches.
     quotedIfMatch: false,

@@ -640,3 +640,25 @@ test("results of a removal that fails as a whole are one failure", async () => {
   const result = await run(Effect.result(backend.removeMany(["a", "b"])))
   expect(Result.isFailure(result) && result.failure.ambiguous).toBe(true)
 })
+
+test("where a bucket keeps versions and the service then ignores conditions, they are refused before the write", async () => {
+  const asked = open({ profile: quick(profiles.ceph), peer: { anonymous: true, quirks: "ceph16" } })
+  const { peer, backend } = await run(asked)
+  const { etag } = await run(backend.put("k", small, putOptions(small)))
+  await run(expectReason(backend.put("k", small, putOptions(small, { ifNoneMatch: "*" })), "AlreadyExists"))
+  await run(backend.put("k", small, putOptions(small, { ifMatch: etag })))
+  expect(peer.requests.filter(({ operation }) => operation === "GetBucketVersioning").length).toBe(1)
+
+  const versioned = await run(asked)
+  await versioned.peer.fetch("https://test.s3.us-east-1.amazonaws.com/?versioning", {
+    method: "PUT",
+    body: "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>",
+  })
+  const before = await run(versioned.backend.put("k", small, putOptions(small)))
+  for (const condition of [{ ifNoneMatch: "*" }, { ifMatch: before.etag }] as const) {
+    await run(expectReason(versioned.backend.put("k", small, putOptions(small, condition)), "Unsupported"))
+  }
+  versioned.peer.script([rule(["GetBucketVersioning"], { kind: "error", status: 403, code: "AccessDenied" })])
+  await run(expectReason(versioned.backend.put("k", small, putOptions(small, { ifNoneMatch: "*" })), "Unsupported"))
+  expect((await run(versioned.backend.stat("k"))).writeId).toBe(before.writeId!)
+})

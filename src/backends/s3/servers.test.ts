@@ -323,6 +323,15 @@ const addPresigned = (target: Target): void => {
 const addVersions = (target: Target): void => {
   const add = table.group(target.name, "versions")
   const kept = target.versionedBucket !== undefined && profileOf(target).versions
+  const ignores = profileOf(target).conditional.inVersions ? "the service checks conditions there as well" : undefined
+  add("no condition is promised where versions are kept", kept ? ignores : "no bucket keeps versions", async () => {
+    await using store = await openStore(target, { bucket: target.versionedBucket! })
+    const { etag } = await store.save("c", bytes(7, 10))
+    await failure(store.save("c", bytes(8, 10), { ifMatch: etag }), "Unsupported")
+    await failure(store.save("c", bytes(9, 10), { ifNoneMatch: "*" }), "Unsupported")
+    expectBytes(await loadBytes(store, "c"), bytes(7, 10), "the first object")
+  })
+
   add("versions are listed, loaded, restored and removed", kept ? undefined : "no bucket keeps versions", async () => {
     await using store = await openStore(target, { bucket: target.versionedBucket! })
     const [one, two] = [bytes(5, 100), bytes(6, 200)]

@@ -35,14 +35,50 @@ export const conditionHeaders = async (
   condition: WriteCondition,
   signal: AbortSignal,
 ): Promise<Readonly<Record<string, string>>> => {
-  if (condition.ifNoneMatch !== undefined) return { "if-none-match": "*" }
-  const { ifMatch } = condition
-  if (ifMatch === undefined) return {}
+  const { ifMatch, ifNoneMatch } = condition
+  if (ifMatch === undefined && ifNoneMatch === undefined) return {}
+  if (!client.settings.profile.conditional.inVersions) await refuseInVersions(client, asked, signal)
+  if (ifMatch === undefined) return { "if-none-match": "*" }
   if (namesWrite(ifMatch)) {
     const now = await statIfThere(client, asked.operation, asked.key, signal)
     if (now?.etag !== ifMatch) throw mismatch(asked, ifMatch, now?.etag)
   }
   return { "if-match": ifMatchOf(client, ifMatch) }
+}
+
+/** Which clients' buckets are known to keep no versions. */
+const withoutVersions = new WeakSet<Client>()
+
+/**
+ * Refuses a condition where the bucket keeps versions and the service then ignores it. A bucket is asked once; one that
+ * does not say is refused as well, since an ignored condition loses updates.
+ */
+const refuseInVersions = async (
+  client: Client,
+  { operation, key }: Asked & { readonly key: string },
+  signal: AbortSignal,
+): Promise<void> => {
+  if (withoutVersions.has(client)) return
+  const { profile, bucket } = client.settings
+  const request = { operation, key, mutates: false, method: "GET", query: { versioning: "" } }
+  const refused = (detail: string, hint: string, cause?: unknown): StoreError =>
+    new StoreError({ reason: "Unsupported", detail, hint, operation, key, backend: "s3", cause })
+  try {
+    const { document } = await client.ask(request, "VersioningConfiguration", signal)
+    if (textOf(document, "Status") === undefined) {
+      withoutVersions.add(client)
+      return
+    }
+  } catch (error) {
+    if (!StoreError.is(error) || error.reason !== "Forbidden") throw error
+    const detail =
+      `${profile.name} checks no condition where versions are kept, and may not say whether "${bucket}" does`
+    throw refused(detail, "allow s3:GetBucketVersioning, or save without a condition", error)
+  }
+  throw refused(
+    `${profile.name} checks no condition in a bucket that keeps versions, as "${bucket}" does`,
+    "use a bucket that keeps no versions, or save without a condition",
+  )
 }
 
 /** What a failed condition of a write means. */

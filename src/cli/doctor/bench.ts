@@ -66,7 +66,15 @@ const policed = (backend: Backend): Backend => withPolicy(backend, { breaker: "n
 const daring = (profile: Profile, quotedIfMatch: boolean): Profile => ({
   ...profile,
   quotedIfMatch,
-  conditional: { ...profile.conditional, create: true, replace: true, complete: true, copy: true, remove: true },
+  conditional: {
+    ...profile.conditional,
+    create: true,
+    replace: true,
+    inVersions: true,
+    complete: true,
+    copy: true,
+    remove: true,
+  },
   versions: true,
   listsUploads: true,
 })

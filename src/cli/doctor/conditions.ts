@@ -85,13 +85,25 @@ const inWords = (result: Race): string =>
     ? noSuch
     : `${result} of ${writers} writers at once won`
 
+/** A condition that the store refuses in this bucket, since the service ignores it where versions are kept. */
+const inVersions = (bench: Bench, condition: "create" | "replace"): Effect.Effect<Finding | undefined, StoreError> =>
+  Effect.gen(function* () {
+    if (bench.profile === undefined || bench.profile.conditional.inVersions || !bench.told.conditional[condition]) {
+      return
+    }
+    const { versionId } = yield* put(bench, keyOf(bench, `${condition}-versions`), "is there a version?")
+    return versionId === undefined || versionId === "null"
+      ? undefined
+      : notHere("the bucket keeps versions, where the service ignores it; the store refuses such a call as Unsupported")
+  })
+
 /** `ifNoneMatch` of a save. */
 export const create: Check = {
   name: "save if none",
   purpose: "write",
   run: (bench) =>
     Effect.gen(function* () {
-      const impossible = unasked(bench, "create")
+      const impossible = unasked(bench, "create") ?? (yield* inVersions(bench, "create"))
       if (impossible !== undefined) return impossible
       const result = yield* race(bench, keyOf(bench, "create"), { ifNoneMatch: "*" }, bench.backend)
       return judge(bench, "create", result === 1, inWords(result))
@@ -114,7 +126,7 @@ export const replace: Check = {
   purpose: "write",
   run: (bench) =>
     Effect.gen(function* () {
-      const impossible = unasked(bench, "replace")
+      const impossible = unasked(bench, "replace") ?? (yield* inVersions(bench, "replace"))
       if (impossible !== undefined) return impossible
       const result = yield* replaceRace(bench, "replace", bench.backend)
       const { otherForm, profile } = bench

@@ -142,6 +142,15 @@ test("doctor finds that nothing holds where nothing is checked", async () => {
   expect(findings["checksum"]?.status).toBe("ok")
 })
 
+test("doctor says that conditions are refused where versions are kept and the service then ignores them", async () => {
+  const { findings } = await onPeer({ quirks: "ceph16", more: "&profile=ceph", versioned: true })
+  for (const name of ["save if none", "save if match"]) {
+    expect(findings[name]).toMatchObject({ status: "n/a" })
+    expect(findings[name]?.detail).toContain("the store refuses such a call")
+  }
+  expect(failures(findings)).toEqual({})
+})
+
 test("doctor says which permission is missing, and what it could not remove", async () => {
   const { findings } = await onPeer({ rules: [denied(["DeleteObject", "DeleteObjects"])] })
   expect(failures(findings)).toMatchObject({ "remove": "Forbidden", "clean up": "Forbidden" })

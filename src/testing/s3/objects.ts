@@ -111,7 +111,8 @@ const putObject: Handler = (call, world) => {
   const head = objectHeaders(call, world)
   const checksum = verifyBody(call, world)
   const { conditions } = world.quirks
-  checkWrite(call.headers, call.key, currentObject(bucket, call.key), conditions.put, conditions)
+  const counts = conditions.put && (conditions.putInVersions || bucket.versioning === undefined)
+  checkWrite(call.headers, call.key, currentObject(bucket, call.key), counts, conditions)
   const etag = etagOf(call.body, head.encryption, world)
   const object = { ...head, bytes: call.body, etag, tags: headerTags(call), checksum, parts: undefined }
   const version = storeObject(bucket, call.key, object, call.now, world)

@@ -14,6 +14,8 @@ import type { PeerOperation } from "./operation.ts"
 export interface PeerConditions {
   /** `If-None-Match: *` and `If-Match` on PutObject. */
   readonly put: boolean
+  /** The same in a bucket that keeps versions. */
+  readonly putInVersions: boolean
   /** Either on CompleteMultipartUpload. */
   readonly complete: boolean
   /** `If-Match` on DeleteObject. */
@@ -69,7 +71,15 @@ export interface PeerQuirks {
 const aws: PeerQuirks = {
   name: "aws",
   unsupported: [],
-  conditions: { put: true, complete: true, remove: true, copy: true, copySource: true, etagForm: "either" },
+  conditions: {
+    put: true,
+    putInVersions: true,
+    complete: true,
+    remove: true,
+    copy: true,
+    copySource: true,
+    etagForm: "either",
+  },
   checksums: true,
   trailers: "accepted",
   equalParts: false,
@@ -111,6 +121,7 @@ export const peerQuirks: Readonly<Record<"aws" | "r2" | "ceph16" | "minio" | "ge
     name: "ceph16",
     conditions: {
       put: true,
+      putInVersions: false,
       complete: false,
       remove: false,
       copy: false,
@@ -138,7 +149,15 @@ export const peerQuirks: Readonly<Record<"aws" | "r2" | "ceph16" | "minio" | "ge
     ...aws,
     name: "generic",
     unsupported: ["PutBucketVersioning", "GetBucketVersioning", "ListObjectVersions", "GetObjectAttributes"],
-    conditions: { put: false, complete: false, remove: false, copy: false, copySource: false, etagForm: "either" },
+    conditions: {
+      put: false,
+      putInVersions: false,
+      complete: false,
+      remove: false,
+      copy: false,
+      copySource: false,
+      etagForm: "either",
+    },
     checksums: false,
     trailers: "unsupported",
     encrypts: false,
