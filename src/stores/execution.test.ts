@@ -1,0 +1,4 @@
+import { addSuite } from "./testing.ts"
+import { suite } from "./execution-testing.ts"
+
+addSuite(suite)
