@@ -72,6 +72,7 @@ import { makeSink, type SaveSink } from "./sink.ts"
 import { sha256 } from "./streams/digest.ts"
 import { PartPool } from "./streams/parts.ts"
 import { type ByteReader, openSource, type Source } from "./streams/source.ts"
+import { asStored } from "./transfer.ts"
 import { runVerify } from "./verify.ts"
 
 /** The verbs. Failures are always {@link StoreError}s. */
@@ -443,20 +444,13 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
     encryption: encryptionOf(o.encryption ?? options.encryption),
     through: (source) =>
       Effect.flatMap(load(from, { ...source, decode: "none" }), (loaded) => {
-        const { metadata, contentType, codec, sha256, length, storageClass } = loaded.info
-        const encoded = codec === "zstd" || codec === "gzip"
+        const { storageClass } = loaded.info
         return save(to, loaded.body, {
+          ...asStored(loaded),
           ifMatch: o.ifMatch,
           ifNoneMatch: o.ifNoneMatch,
           encryption: o.encryption,
-          metadata,
-          contentType,
           storageClass: capabilities.storageClasses === true ? storageClass : undefined,
-          compression: "none",
-          stored: encoded ? { codec, sha256, length } : undefined,
-          expectedSize: loaded.length,
-          expectedSha256: encoded ? undefined : sha256,
-          digest: encoded || sha256 === undefined ? undefined : "sha256",
         })
       }),
     remove: (info) =>

@@ -18,7 +18,7 @@ import { CommandError, exitCodes, usageError } from "./exit.ts"
 import { conditions, type Globals, Json, openAt, Quiet, StoreUrl, text, type Verb } from "./flags.ts"
 import { errIsTerminal, printError, printJson } from "./output.ts"
 import { withProgress } from "./progress.ts"
-import { transfer, transferAway } from "./transfer.ts"
+import { transfer, transferAway } from "../transfer.ts"
 
 const flags = {
   from: Argument.String("FROM").pipe(Argument.withDescription("Name of the object there is, or a URL that holds it")),

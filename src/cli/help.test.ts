@@ -12,6 +12,7 @@ const verbs = [
   "cp",
   "mv",
   "presign",
+  "migrate",
   "versions",
   "restore",
   "uploads",

@@ -5,6 +5,7 @@
  *     holdfast stat KEY               holdfast rm KEY...              holdfast cp|mv FROM TO
  *     holdfast verify KEY...          holdfast versions [PREFIX]      holdfast restore KEY VERSION
  *     holdfast presign KEY            holdfast uploads ls|abort       holdfast doctor
+ *     holdfast migrate SRC DST
  *
  * This file wires the verbs together and decides how the process ends. Data goes to stdout, everything else to
  * stderr; the exit codes are in `exit.ts`. The first signal interrupts the verb, which then cleans up; the second
@@ -42,6 +43,7 @@ import {
 import { Json, Quiet, StoreUrl } from "./flags.ts"
 import { list } from "./list.ts"
 import { load } from "./load.ts"
+import { migrate } from "./migrate.ts"
 import { errIsTerminal, outIsTerminal, printable, printError, writeErr, writeOut } from "./output.ts"
 import { presign } from "./presign.ts"
 import { rm } from "./remove.ts"
@@ -70,7 +72,7 @@ const holdfast = Command.make("holdfast").pipe(
   Command.withSubcommands([
     { group: "Bytes", commands: [save, load] },
     { group: "Objects", commands: [list, stat, verify, rm, copy, move, presign] },
-    { group: "Stores", commands: [versions, restore, uploads, doctor] },
+    { group: "Stores", commands: [migrate, versions, restore, uploads, doctor] },
   ]),
   Command.withGlobalFlags([StoreUrl, Json, Quiet]),
 )

@@ -6,11 +6,12 @@
  * @module
  */
 import * as Effect from "effect/Effect"
-import type { ObjectInfo, WriteCondition } from "../backend.ts"
-import { StoreError } from "../error.ts"
-import type { Loaded } from "../load.ts"
-import type { ObjectStoreService } from "../object-store.ts"
-import type { Progress } from "../save.ts"
+import type { ObjectInfo, WriteCondition } from "./backend.ts"
+import { StoreError } from "./error.ts"
+import type { Loaded } from "./load.ts"
+import type { ObjectStoreService } from "./object-store.ts"
+import type { SaveOptions } from "./options.ts"
+import type { Progress } from "./save.ts"
 
 /** An object in a store. */
 export interface Place {
@@ -32,38 +33,37 @@ export interface TransferOptions {
 export const transfer = (
   from: Place,
   to: Place,
-  options: TransferOptions,
+  { condition, onProgress }: TransferOptions,
 ): Effect.Effect<{ readonly source: ObjectInfo; readonly target: ObjectInfo }, StoreError> =>
   Effect.acquireUseRelease(
     from.store.load(from.key, { decode: "none" }),
     (loaded) =>
-      Effect.flatMap(saveStored(loaded, to, options), (target) => {
-        const source = loaded.info
-        const same = source.size === target.size &&
-          (source.crc32 === undefined || target.crc32 === undefined || source.crc32 === target.crc32)
-        return same ? Effect.succeed({ source, target }) : Effect.fail(
-          new StoreError({
-            reason: "Corrupt",
-            detail: "the copy has another size or CRC-32 than its source",
-            hint: "remove the copy and try again",
-            operation: "copy",
-            key: to.key,
-            backend: to.store.backend,
-          }),
-        )
-      }),
+      Effect.flatMap(
+        to.store.save(to.key, loaded.body, { ...asStored(loaded), ...condition, onProgress }),
+        (target) => {
+          const source = loaded.info
+          const same = source.size === target.size &&
+            (source.crc32 === undefined || target.crc32 === undefined || source.crc32 === target.crc32)
+          return same ? Effect.succeed({ source, target }) : Effect.fail(
+            new StoreError({
+              reason: "Corrupt",
+              detail: "the copy has another size or CRC-32 than its source",
+              hint: "remove the copy and try again",
+              operation: "copy",
+              key: to.key,
+              backend: to.store.backend,
+            }),
+          )
+        },
+      ),
     (loaded) => Effect.promise(() => loaded.cancel()),
   )
 
-const saveStored = (
-  { body, info, length }: Loaded,
-  { store, key }: Place,
-  { condition, onProgress }: TransferOptions,
-): Effect.Effect<ObjectInfo, StoreError> => {
+/** How a save repeats a stored object whose stored bytes are its source. */
+export const asStored = ({ info, length }: Loaded): SaveOptions => {
   const { codec, sha256, metadata, contentType } = info
   const encoded = codec === "zstd" || codec === "gzip"
-  return store.save(key, body, {
-    ...condition,
+  return {
     metadata,
     contentType,
     compression: "none",
@@ -71,8 +71,7 @@ const saveStored = (
     expectedSize: length,
     expectedSha256: encoded ? undefined : sha256,
     digest: encoded || sha256 === undefined ? undefined : "sha256",
-    onProgress,
-  })
+  }
 }
 
 /** Copies an object and removes the original, unless that has been replaced meanwhile or is the copy itself. */
