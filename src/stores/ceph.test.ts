@@ -1,0 +1,34 @@
+/** The suites of the stores of agent state on Ceph's gateway, a server that others wrote. */
+import { afterAll, test } from "bun:test"
+import { startServers } from "../../scripts/servers/mod.ts"
+import { openStore } from "../../scripts/servers/stores.ts"
+import { addSuite, type PlaceKind } from "./testing.ts"
+import { suite as checkpoints } from "./checkpoints-testing.ts"
+import { suite as documents } from "./documents-testing.ts"
+import { suite as execution } from "./execution-testing.ts"
+import { suite as snapshots } from "./snapshots-testing.ts"
+
+// That Deno's `fetch` gets along with this server is seen in the S3 backend's own tests.
+if ("Deno" in globalThis) test.skip("stores on Ceph (skipped: Bun only: the code is the same)", () => {})
+else {
+  const { servers: [server], missing } = await startServers(["ceph"])
+  for (const { name, why } of missing) test.skip(`stores on ${name} (skipped: ${why})`, () => {})
+  if (server !== undefined) {
+    afterAll(() => server.stop())
+    let places = 0
+    const ceph: PlaceKind = {
+      name: "ceph",
+      fresh: () => {
+        // One bucket for all, so each place is a prefix of its own.
+        const prefix = `place-${++places}/`
+        return Promise.resolve({
+          name: "ceph",
+          root: undefined,
+          open: () => openStore(server, { prefix }, { compression: undefined }),
+          [Symbol.asyncDispose]: () => Promise.resolve(),
+        })
+      },
+    }
+    for (const suite of [execution, snapshots, documents, checkpoints]) addSuite(suite, [ceph])
+  }
+}
