@@ -224,6 +224,43 @@ test("a range reads the tail and the frames it lies in, and nothing else", async
   expect(read.reduce((a, b) => a + b, 0)).toBeLessThan(frames + tail + 300_000)
 })
 
+test("the second range of an object costs one request, and none of the bytes of an object that took its place", async () => {
+  const gets: Array<{ readonly offset: number | undefined; readonly ifMatch: string | undefined }> = []
+  const { store } = await storeWith([], { compression: "zstd" }, (inner) => ({
+    ...inner,
+    get: (key, options) => {
+      gets.push({ offset: options?.offset, ifMatch: options?.ifMatch })
+      return inner.get(key, options)
+    },
+  }))
+  const [old, young] = [bytesOf(200_000), bytesOf(300_000).map((byte) => byte ^ 1)]
+  const { etag } = await store.save("k", old, { frameSize: 50_000 })
+  const range = async (offset: number, length: number, more?: { readonly ifMatch: string }) => {
+    gets.length = 0
+    return await loadBytes(store, "k", { offset, length, ...more })
+  }
+  expect(sameBytes(await range(60_000, 10), old.subarray(60_000, 60_010))).toBe(true)
+  expect(gets.length).toBeGreaterThan(1)
+  for (const [offset, length] of [[0, 1], [49_999, 2], [120_000, 80_000], [199_999, 5], [10, 150_000]] as const) {
+    expect(sameBytes(await range(offset, length), old.subarray(offset, offset + length))).toBe(true)
+    expect(gets.map(({ ifMatch }) => ifMatch)).toEqual([etag])
+  }
+  const loaded = await store.load("k", { offset: 5, length: 7 })
+  expect([loaded.offset, loaded.length, loaded.info.length, loaded.info.etag]).toEqual([5, 7, 200_000, etag])
+  await loaded.cancel()
+  expect((await failure(store.load("k", { offset: 200_001 }))).reason).toBe("RangeNotSatisfiable")
+  expect((await failure(store.load("k", { offset: 1, ifMatch: "another" }))).reason).toBe("PreconditionFailed")
+  expect((await failure(store.load("k", { offset: 1, ifNoneMatch: etag }))).reason).toBe("NotModified")
+
+  await store.save("k", young, { frameSize: 70_000 })
+  expect(sameBytes(await range(60_000, 10), young.subarray(60_000, 60_010))).toBe(true)
+  expect((await failure(store.load("k", { offset: 1, ifMatch: etag }))).reason).toBe("PreconditionFailed")
+  await store.save("k", young, { compression: "none" })
+  expect(sameBytes(await range(7, 100), young.subarray(7, 107))).toBe(true)
+  await store.remove("k")
+  expect((await failure(store.load("k", { offset: 1 }))).reason).toBe("NotFound")
+})
+
 /** A backend that forgets what it learns only at the end of a save, as S3 does. */
 const forgetful = (inner: Backend): Backend => ({
   ...inner,

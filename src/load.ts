@@ -18,6 +18,7 @@ import type { Codec } from "./streams/codec.ts"
 import { planRange } from "./streams/container.ts"
 import type { Tail } from "./streams/container-tail.ts"
 import { readerOf } from "./streams/reader.ts"
+import type { TailCache } from "./tails.ts"
 
 /**
  * An object on its way in. Read `body`, or one of the methods that read it for you, or `cancel` it; a body left
@@ -99,6 +100,8 @@ export interface LoadPlan extends RangePlan {
   readonly decode: Codec | "none" | undefined
   /** Most bytes that a foreign object may decode to. */
   readonly maxLength: number | undefined
+  /** Tails that are known from earlier ranges. */
+  readonly tails: TailCache
 }
 
 /** Begins a load. The body it returns outlives the effect. */
@@ -106,6 +109,8 @@ export const runLoad = (backend: Backend, plan: LoadPlan): Effect.Effect<Loaded,
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const ranged = (plan.get.offset ?? 0) > 0 || plan.get.length !== undefined
+      const known = ranged ? yield* restore(knownRange(backend, plan)) : undefined
+      if (known !== undefined) return known
       const begun = yield* Effect.matchEffect(restore(openRange(backend, plan, plan.get)), {
         onSuccess: (opened) => Effect.succeed({ opened, info: opened.info }),
         // The range may lie behind the stored bytes of an object and yet within what they decode to.
@@ -146,6 +151,56 @@ export const runLoad = (backend: Backend, plan: LoadPlan): Effect.Effect<Loaded,
     })
   )
 
+/** A range of an object whose tail is known, in one request; `undefined` where it is not, or is another's by now. */
+const knownRange = (backend: Backend, plan: LoadPlan): Effect.Effect<Loaded | undefined, StoreError> =>
+  Effect.suspend(() => {
+    const { key, get, versionId, customerKey, decode, tails } = plan
+    const known = decode === undefined && versionId === undefined ? tails.get(key) : undefined
+    if (known === undefined || get.ifNoneMatch !== undefined) return Effect.undefined
+    const { etag, tail } = known
+    const { offset = 0, length = tail.length } = get
+    // What lies at the end or beyond is for the object itself to say.
+    if (offset >= tail.length || length === 0 || (get.ifMatch !== undefined && get.ifMatch !== etag)) {
+      return Effect.undefined
+    }
+    const range = planRange(tail, offset, length)
+    const asked = { offset: range.offset, length: range.length, customerKey, ifMatch: etag }
+    return Effect.matchEffect(openRange(backend, plan, asked), {
+      onSuccess: (opened) => {
+        const decoding: Decoding = { kind: "range", tail, plan: range }
+        return Effect.succeed(decodedRange(backend, plan, opened, decoding, offset, range.plain))
+      },
+      onFailure: (error) => {
+        if (asChanged(error).reason !== "Changed") return Effect.fail(error)
+        tails.delete(key)
+        return Effect.undefined
+      },
+    })
+  })
+
+/** The plaintext of the frames of a range. */
+const decodedRange = (
+  backend: Backend,
+  plan: LoadPlan,
+  opened: Opened,
+  decoding: Decoding & { readonly kind: "range" },
+  offset: number,
+  length: number,
+): Loaded => {
+  const { tail } = decoding
+  const body = decodedBody(
+    backend.name,
+    plan.key,
+    opened.body({ checkCrc: false, onProgress: undefined }),
+    decoding,
+    all,
+    plan.signal,
+    (bytes) => report(plan.onProgress, bytes, length),
+  )
+  const { info } = opened
+  return new Loaded({ ...info, length: tail.length, sha256: info.sha256 ?? tail.sha256 }, offset, length, body)
+}
+
 /** What a decoded load starts from. */
 interface Begun {
   readonly info: ObjectInfo
@@ -182,7 +237,7 @@ const decodedLoad = Effect.fnUntraced(function* (
       key,
       opened.body({ checkCrc: decoding.kind === "foreign", onProgress: undefined }),
       decoding,
-      decoding.kind === "range" ? all : window,
+      window,
       plan.signal,
       (bytes) => report(plan.onProgress, bytes, length),
     )
@@ -209,9 +264,10 @@ const decodedLoad = Effect.fnUntraced(function* (
     const decoding: Decoding = { kind: "container", codec: tail.codec, length: tail.length, tail }
     return finish(whole ?? (yield* stored({})), decoding, entire ? all : window, tail)
   }
+  plan.tails.set(key, info.etag, tail)
   const range = planRange(tail, window.offset, window.length ?? tail.length)
   const frames = yield* stored({ offset: range.offset, length: range.length })
-  return finish(frames, { kind: "range", tail, plan: range }, window, tail)
+  return decodedRange(backend, plan, frames, { kind: "range", tail, plan: range }, window.offset, range.plain)
 })
 
 /** Nothing is left out. */

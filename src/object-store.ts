@@ -72,6 +72,7 @@ import { makeSink, type SaveSink } from "./sink.ts"
 import { sha256 } from "./streams/digest.ts"
 import { PartPool } from "./streams/parts.ts"
 import { type ByteReader, openSource, type Source } from "./streams/source.ts"
+import { TailCache } from "./tails.ts"
 import { asStored } from "./transfer.ts"
 import { runVerify } from "./verify.ts"
 
@@ -201,6 +202,7 @@ export const makeObjectStore = (
 const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreService => {
   const { capabilities } = backend
   const pool = new PartPool(poolBytes)
+  const tails = new TailCache()
   const idleTimeout = Duration.toMillis(Duration.fromInputUnsafe(options.idleTimeout ?? "30 seconds"))
 
   /** Runs a verb: its checks first, then the work under the caller's signal and retry schedule, in one span. */
@@ -311,6 +313,7 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
       damaged,
       decode: o.decode,
       maxLength: o.maxLength,
+      tails,
       concurrency: o.concurrency,
       idleTimeout,
       signal: o.signal,

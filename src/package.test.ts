@@ -20,6 +20,15 @@ test("deno.json and package.json have one version, one licence, and the same ent
   }
 })
 
+test("programs in this repository find each entry under the package's own name", async () => {
+  const [jsr, typescript] = await Promise.all([json("deno.json"), json("tsconfig.json")])
+  const entries = Object.entries(jsr["exports"] as Record<string, string>)
+  const { paths } = typescript["compilerOptions"] as { paths: Record<string, ReadonlyArray<string>> }
+  expect(paths).toEqual(
+    Object.fromEntries(entries.map(([name, source]) => [`${jsr["name"]}${name.slice(1)}`, [source]])),
+  )
+})
+
 test("every runtime dependency has the same range on both registries", async () => {
   const [jsr, npm] = await Promise.all([json("deno.json"), json("package.json")])
   const imports = jsr["imports"] as Record<string, string>

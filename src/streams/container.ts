@@ -346,12 +346,19 @@ export async function* decodeRange(
   let skip = plan.skip
   let left = plan.plain
   for await (const plain of inOrder(rangeJobs(pull, tail, plan, options), options.inFlight ?? 3)) {
-    const part = plain.subarray(skip, skip + left)
+    // Copies, so that the frame's memory goes back at once.
+    for (let at = skip; at < plain.length && left > 0; at += chunkSize) {
+      const part = plain.slice(at, Math.min(at + chunkSize, at + left))
+      left -= part.length
+      yield part
+    }
     skip = 0
-    left -= part.length
-    yield part
+    free(plain)
   }
 }
+
+/** Bytes of a chunk of a range. */
+const chunkSize = 512 * KiB
 
 async function* rangeJobs(
   pull: Pull,
@@ -359,13 +366,13 @@ async function* rangeJobs(
   plan: RangePlan,
   options: Pick<DecodeOptions, "implementation">,
 ): AsyncGenerator<Job, void> {
-  const input = new Input(pull)
   const { offsets, crcs } = tail.table!
+  const read = exactly(pull)
   for (let number = plan.firstFrame; number < plan.firstFrame + plan.frames; number++) {
     const place = { offset: offsets[number]!, frame: number }
     const size = offsets[number + 1]! - place.offset
-    if (!(await input.fill(size))) throw new FormatError("truncated", "the range ends inside a frame", place)
-    const stored = input.take(size)
+    const stored = await read(size)
+    if (stored === undefined) throw new FormatError("truncated", "the range ends inside a frame", place)
     checkStored(crc32(stored), crcs[number]!, place)
     const frame = parseFrame(stored, { maxWindow, maxFrame: maxFrameSize }, place)
     const { plain } = ours(frame, place)
@@ -373,5 +380,25 @@ async function* rangeJobs(
       throw new FormatError("corrupt", "the frame is not the one of the seek table", place)
     }
     yield { plain, run: () => decodeFrame(stored, frame, place, options.implementation).finally(() => free(stored)) }
+  }
+}
+
+/** Reads pieces of known sizes into buffers of their own; `undefined` when there are not so many bytes left. */
+const exactly = (pull: Pull): (size: number) => Promise<Uint8Array<ArrayBuffer> | undefined> => {
+  let rest: Uint8Array = new Uint8Array(0)
+  return async (size) => {
+    const piece = new Uint8Array(size)
+    for (let filled = 0; filled < size;) {
+      if (rest.length === 0) {
+        const chunk = await pull()
+        if (chunk === undefined) return undefined
+        rest = chunk
+      }
+      const part = rest.subarray(0, size - filled)
+      piece.set(part, filled)
+      filled += part.length
+      rest = rest.subarray(part.length)
+    }
+    return piece
   }
 }
