@@ -15,7 +15,7 @@ const mayImport: Readonly<Record<string, ReadonlyArray<string>>> = {
   open: ["core", "streams", "backends", "aws", "stores"],
   compat: ["core", "streams", "backends", "aws", "stores", "open"],
   http: ["core", "streams", "backends", "aws", "stores", "open"],
-  cli: ["core", "streams", "backends", "aws", "stores", "open", "http", "testing"],
+  cli: ["core", "streams", "backends", "aws", "stores", "open", "compat", "http", "testing"],
   testing: ["core", "streams", "backends", "aws", "stores", "open"],
   mod: ["core", "streams", "open", "stores"],
 }
