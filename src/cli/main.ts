@@ -41,6 +41,7 @@ import {
   usageExit,
 } from "./exit.ts"
 import { Json, Quiet, StoreUrl } from "./flags.ts"
+import { job } from "./job.ts"
 import { list } from "./list.ts"
 import { load } from "./load.ts"
 import { migrate } from "./migrate.ts"
@@ -72,6 +73,7 @@ const holdfast = Command.make("holdfast").pipe(
   Command.withSubcommands([
     { group: "Bytes", commands: [save, load] },
     { group: "Objects", commands: [list, stat, verify, rm, copy, move, presign] },
+    { group: "Agent state", commands: [job] },
     { group: "Stores", commands: [migrate, versions, restore, uploads, doctor] },
   ]),
   Command.withGlobalFlags([StoreUrl, Json, Quiet]),

@@ -17,10 +17,9 @@ import {
   type Job,
   JobSchema,
   type RunEvent,
-  RunSettingSchema,
   type StoredEvent,
-  type StoredRunSetting,
 } from "./execution-schema.ts"
+import { RunSettingSchema, type StoredRunSetting } from "./execution-settings.ts"
 import { parseJson, type RecordFormat } from "./records.ts"
 
 /** The keys below one prefix. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { StoredRunSetting } from "./execution-schema.ts"
+import type { StoredRunSetting } from "./execution-settings.ts"
 
 /** What stands in the place of a secret. */
 export const redactedText = "[redacted]"

@@ -1,6 +1,6 @@
 /**
- * What the execution store keeps: jobs, checkpoints, run settings and events, in Perstack's shapes, and the schemas that
- * stored ones are checked against.
+ * What the execution store keeps of a run as it goes: jobs, checkpoints and events, in Perstack's shapes, and the schemas
+ * that stored ones are checked against.
  *
  * The schemas only check, and a value is the JSON as it was stored: unknown fields are kept, at every depth and in
  * their order. What is written is checked as well, so that whatever is stored can be read again.
@@ -22,7 +22,6 @@ import {
 } from "./execution-messages.ts"
 
 const text = Schema.String
-const texts = Schema.mutable(Schema.Array(Schema.String))
 const list = <A>(item: Schema.Codec<A>): Schema.Codec<Array<A>> => Schema.mutable(Schema.Array(item))
 
 /** Tokens that were used. */
@@ -98,8 +97,7 @@ export interface ExpertRef {
   version: string
 }
 
-const expertRef = { key: text, name: text, version: text }
-const expertRefSchema: Schema.Codec<ExpertRef> = Schema.Struct(expertRef)
+const expertRefSchema: Schema.Codec<ExpertRef> = Schema.Struct({ key: text, name: text, version: text })
 
 /** How far a run is. */
 export type CheckpointStatus =
@@ -353,153 +351,3 @@ export interface EventMeta {
   /** What happened. */
   type: string
 }
-
-/** The providers whose key is one text. */
-export type ApiKeyProvider = "anthropic" | "google" | "openai" | "azure-openai" | "deepseek"
-
-/** Which model provider a run uses, and with which key. What else a provider takes stands beside these. */
-export type ProviderConfig =
-  | { providerName: ApiKeyProvider; apiKey: string; baseUrl?: string | undefined }
-  | { providerName: "ollama" | "google-vertex"; baseUrl?: string | undefined }
-  | {
-    providerName: "amazon-bedrock"
-    accessKeyId: string
-    secretAccessKey: string
-    region: string
-    sessionToken?: string | undefined
-  }
-
-const providerConfigSchema: Schema.Codec<ProviderConfig> = Schema.Union([
-  Schema.Struct({
-    providerName: Schema.Literals(["anthropic", "google", "openai", "azure-openai", "deepseek"]),
-    apiKey: text,
-    baseUrl: Schema.optional(text),
-  }),
-  Schema.Struct({ providerName: Schema.Literals(["ollama", "google-vertex"]), baseUrl: Schema.optional(text) }),
-  Schema.Struct({
-    providerName: Schema.Literal("amazon-bedrock"),
-    accessKeyId: text,
-    secretAccessKey: text,
-    region: text,
-    sessionToken: Schema.optional(text),
-  }),
-])
-
-/** An expert as a run uses it. */
-export interface Expert extends ExpertRef {
-  /** What it is told to be. */
-  instruction: string
-  /** What it is good for. */
-  description?: string | undefined
-  /** Its skills by name; not looked into. */
-  skills: Record<string, unknown>
-  /** The experts it may hand work to. */
-  delegates: Array<string>
-  /** Words to find it by. */
-  tags: Array<string>
-}
-
-const expertSchema: Schema.Codec<Expert> = Schema.Struct({
-  ...expertRef,
-  instruction: text,
-  description: Schema.optional(text),
-  skills: Schema.Record(Schema.String, Schema.Unknown),
-  delegates: texts,
-  tags: texts,
-})
-
-/** How long a model may think. */
-export type ReasoningBudget = "none" | "minimal" | "low" | "medium" | "high" | number
-
-/**
- * How a run was started. **It holds secrets**: the provider's key, and variables of the process; the option `redact`
- * of the store keeps them out of what is stored.
- */
-export interface RunSetting {
-  /** The model. */
-  model: string
-  /** Its provider. */
-  providerConfig: ProviderConfig
-  /** Its job. */
-  jobId: string
-  /** Names the run; one segment of a key. */
-  runId: string
-  /** The expert. */
-  expertKey: string
-  /** What it was asked. */
-  input: {
-    text?: string | undefined
-    interactiveToolCallResult?:
-      | { toolCallId: string; toolName: string; skillName: string; text: string }
-      | undefined
-  }
-  /** The experts by key. */
-  experts: Record<string, Expert>
-  /** How long the model may think; `"low"` where the stored setting does not say. */
-  reasoningBudget: ReasoningBudget
-  /** Most steps; 100 where the stored setting does not say. */
-  maxSteps: number
-  /** How often a step is tried again. */
-  maxRetries: number
-  /** For how long a step is waited, in milliseconds. */
-  timeout: number
-  /** When it was begun, in milliseconds since 1970. */
-  startedAt: number
-  /** When it was last taken up, likewise. */
-  updatedAt: number
-  /** Where Perstack's service is. */
-  perstackApiBaseUrl: string
-  /** The key of that service. */
-  perstackApiKey?: string | undefined
-  /** How base skills are started. */
-  perstackBaseSkillCommand?: Array<string> | undefined
-  /** Variables for the skills. */
-  env: Record<string, string>
-  /** Through which proxy requests go. */
-  proxyUrl?: string | undefined
-  /** Say more. */
-  verbose?: boolean | undefined
-  /** Fields whose secrets were kept out when the setting was stored, such as `"providerConfig.apiKey"`. */
-  redacted?: Array<string> | undefined
-}
-
-/** A run setting as it is stored: some fields have a default. */
-export interface StoredRunSetting extends Omit<RunSetting, "reasoningBudget" | "maxSteps"> {
-  /** How long the model may think. */
-  reasoningBudget?: ReasoningBudget | undefined
-  /** Most steps. */
-  maxSteps?: number | undefined
-}
-
-const NotNegative: Schema.Codec<number> = Schema.Finite.pipe(Schema.check(Schema.isGreaterThanOrEqualTo(0)))
-
-/** Checks a {@link StoredRunSetting}. */
-export const RunSettingSchema: Schema.Codec<StoredRunSetting> = Schema.Struct({
-  model: text,
-  providerConfig: providerConfigSchema,
-  jobId: text,
-  runId: text,
-  expertKey: text,
-  input: Schema.Struct({
-    text: Schema.optional(text),
-    interactiveToolCallResult: Schema.optional(
-      Schema.Struct({ toolCallId: text, toolName: text, skillName: text, text }),
-    ),
-  }),
-  experts: Schema.Record(Schema.String, expertSchema),
-  reasoningBudget: Schema.optional(
-    Schema.Union([Schema.Literals(["none", "minimal", "low", "medium", "high"]), NotNegative]),
-  ),
-  maxSteps: Schema.optional(Schema.Finite),
-  maxRetries: NotNegative,
-  timeout: NotNegative,
-  startedAt: Schema.Finite,
-  updatedAt: Schema.Finite,
-  perstackApiBaseUrl: text,
-  perstackApiKey: Schema.optional(text),
-  perstackBaseSkillCommand: Schema.optional(texts),
-  env: Schema.Record(Schema.String, Schema.String),
-  proxyUrl: Schema.optional(text),
-  verbose: Schema.optional(Schema.Boolean),
-  redacted: Schema.optional(texts),
-})

@@ -26,7 +26,8 @@ import {
   runSettingFormat,
 } from "./execution-records.ts"
 import { redactRunSetting } from "./execution-redact.ts"
-import type { Checkpoint, EventMeta, Job, RunEvent, RunSetting, StoredRunSetting } from "./execution-schema.ts"
+import type { Checkpoint, EventMeta, Job, RunEvent } from "./execution-schema.ts"
+import type { RunSetting, StoredRunSetting } from "./execution-settings.ts"
 import { checkIds, findRecord, type Found, type Listed, readRecords, updateRecord, writeRecord } from "./records.ts"
 
 /** Options of an execution store. */
@@ -185,12 +186,18 @@ export const makeExecutions = (store: ObjectStoreService, options: ExecutionOpti
       return yield* Effect.fail(conflict(key, format.what))
     })
 
-  /** The condition that holds as long as nobody writes at this key; none for a foreign file, which has no validator. */
+  /**
+   * The condition that holds as long as nobody writes at this key; none for what has no validator: a foreign file, and
+   * one that was changed behind the store's back, which is healed so.
+   */
   const seenAt = (key: string): Effect.Effect<WriteCondition, StoreError> =>
     Effect.matchEffect(store.stat(key), {
       onSuccess: ({ etag }): Effect.Effect<WriteCondition, StoreError> =>
         Effect.succeed(etag.startsWith("W/") ? {} : { ifMatch: etag }),
-      onFailure: (error) => error.reason === "NotFound" ? Effect.succeed({ ifNoneMatch: "*" }) : Effect.fail(error),
+      onFailure: (error) => {
+        if (error.reason === "NotFound") return Effect.succeed({ ifNoneMatch: "*" })
+        return error.reason === "Corrupt" ? Effect.succeed({}) : Effect.fail(error)
+      },
     })
 
   /** The record at a key; an empty object counts as missing, as in the original. */

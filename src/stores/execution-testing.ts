@@ -518,6 +518,7 @@ const cases: ReadonlyArray<SeedCase> = [
         () => executions.updateJob("j", (job) => ({ ...job, startedAt: Infinity })),
         () => executions.storeCheckpoint({ ...aCheckpoint("c"), messages: [{ type: "unknown" }] as never }),
         () => executions.storeEvent(anEvent(-1, 1)),
+        () => executions.storeEvent(anEvent(1, 1, { expertKey: null as never })),
         () => executions.storeEvent(anEvent(1e21, 1)),
         () => executions.storeEvent(anEvent(1, NaN)),
         () => executions.storeRunSetting(aSetting("j", "r", { maxRetries: -1 })),
@@ -605,6 +606,45 @@ const cases: ReadonlyArray<SeedCase> = [
   },
   {
     rows: [],
+    name: "the records of a list are fetched many at a time, and not all at once",
+    run: async (store) => {
+      const writer = new ExecutionStore(store)
+      for (let i = 0; i < 40; i++) {
+        await writer.storeJob(aJob(`job-${i}`))
+        await writer.storeCheckpoint(aCheckpoint(`c-${i}`))
+        await writer.storeRunSetting(aSetting("j", `run-${i}`))
+        await writer.storeEvent(anEvent(i, 1))
+      }
+      let [now, most] = [0, 0]
+      const executions = new ExecutionStore(
+        await through(store, (backend) => ({
+          ...backend,
+          get: (key, options) =>
+            Effect.acquireUseRelease(
+              Effect.sync(() => most = Math.max(most, ++now)),
+              () => Effect.andThen(Effect.sleep(1), backend.get(key, options)),
+              () => Effect.sync(() => now--),
+            ),
+        })),
+      )
+      for (
+        const read of [
+          executions.getAllJobs,
+          executions.getAllRuns,
+          () => executions.getCheckpointsByJobId("j"),
+          () => executions.getEventContents("j", "r"),
+        ]
+      ) {
+        most = 0
+        expect((await read()).length).toBe(40)
+        expect(most).toBeGreaterThan(4)
+        expect(most).toBeLessThanOrEqual(16)
+      }
+    },
+    on: ["memory"],
+  },
+  {
+    rows: [],
     name: "writers that change one job at once lose nothing",
     run: async (store, place) => {
       const executions = new ExecutionStore(store)
@@ -644,14 +684,18 @@ const cases: ReadonlyArray<SeedCase> = [
     name: "redacted, no secret of a run setting is stored, also of one that was stored in the clear; a reader is told",
     run: async (store) => {
       const secret: RunSetting = aSetting("j", "r", {
-        providerConfig: Object.assign({ providerName: "anthropic" as const, apiKey: "sk-secret-1" }, {
+        providerConfig: {
+          providerName: "anthropic",
+          apiKey: "sk-secret-1",
+          baseUrl: "https://me:sk-secret-6@models.example",
           headers: { authorization: "Bearer sk-secret-3" },
-        }),
+        },
         perstackApiKey: "sk-secret-4",
         proxyUrl: "http://me:sk-secret-5@proxy.example",
       })
       const names = [
         "providerConfig.apiKey",
+        "providerConfig.baseUrl",
         "providerConfig.headers.authorization",
         "env.TOKEN",
         "perstackApiKey",

@@ -14,17 +14,19 @@ import type { WriteCondition } from "../backend.ts"
 import { ObjectStore } from "../object-store.ts"
 import { iterate, run } from "../run.ts"
 import type { Store } from "../store.ts"
-import type { Checkpoint, EventMeta, Job, RunEvent, RunSetting } from "./execution-schema.ts"
+import type { Checkpoint, EventMeta, Job, RunEvent } from "./execution-schema.ts"
 import {
   type EventOptions,
   type ExecutionOptions,
   type ExecutionsService,
   makeExecutions,
 } from "./execution-service.ts"
+import type { RunSetting } from "./execution-settings.ts"
 import type { Found } from "./records.ts"
 
 export type * from "./execution-messages.ts"
 export type * from "./execution-schema.ts"
+export type * from "./execution-settings.ts"
 export { redactedText } from "./execution-redact.ts"
 export {
   type EventOptions,

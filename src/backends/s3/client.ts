@@ -153,7 +153,10 @@ export const makeClient = (settings: Settings): Client => {
     if (response.status >= 200 && response.status < 300) return response
     const document = readError(await boundedText(response, maxErrorBytes) ?? "")
     const refused = { status: response.status, headers: response.headers, document }
-    const error = refusal(request, refused, settings.bucket)
+    const refusedError = refusal(request, refused, settings.bucket)
+    const { keysHint } = settings.profile
+    const unfit = refusedError.reason === "Unauthorized" || refusedError.reason === "Forbidden"
+    const error = unfit && keysHint !== undefined ? refusedError.with({ hint: keysHint }) : refusedError
     if (learn(ticket, at, refused)) throw error.with({ transient: true, ambiguous: false })
     const silent = request.method === "HEAD" && (response.status === 400 || response.status === 403)
     throw (silent ? await explain(request, signal) : undefined) ?? error

@@ -78,6 +78,8 @@ export interface Profile {
   readonly underscores: boolean
   /** Names in ListMultipartUploads are escaped although the answer does not say so. */
   readonly escapesUploads: boolean
+  /** How one gets keys that are allowed to do what was refused, where the service has a way of its own. */
+  readonly keysHint?: string | undefined
   /** The region in signatures where the options and the host name give none. */
   readonly region: string
 }
@@ -171,6 +173,9 @@ export const profiles: Readonly<Record<ProfileName, Profile>> = {
     tags: false,
     // cloudflare/cloudflare-docs#4458
     keys: "composed",
+    // https://developers.cloudflare.com/r2/api/tokens/
+    keysHint: 'go to Cloudflare Dashboard > R2 > Manage R2 API Tokens, create an API token with "Object Read & Write" ' +
+      "permissions for this bucket, and copy the Access Key ID and the Secret Access Key",
     region: "auto",
   },
 

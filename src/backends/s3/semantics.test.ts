@@ -662,3 +662,13 @@ test("where a bucket keeps versions and the service then ignores conditions, the
   await run(expectReason(versioned.backend.put("k", small, putOptions(small, { ifNoneMatch: "*" })), "Unsupported"))
   expect((await run(versioned.backend.stat("k"))).writeId).toBe(before.writeId!)
 })
+
+test("row 23: what R2 refuses for want of a permission says how to get keys that have it", async () => {
+  const { peer, backend } = await run(open({ profile: quick(profiles.r2), peer: { quirks: "r2" } }))
+  peer.script([rule(["PutObject"], { kind: "error", status: 403, code: "AccessDenied" })])
+  const error = await run(Effect.flip(backend.put("k", small, putOptions(small))))
+  expect(error.reason).toBe("Forbidden")
+  for (const step of ["R2 > Manage R2 API Tokens", '"Object Read & Write"', "copy the Access Key ID"]) {
+    expect(error.hint).toContain(step)
+  }
+})
