@@ -30,7 +30,7 @@ export interface OpenOptions extends StoreOptions {
  * - `r2://account/bucket/prefix?jurisdiction=eu`: a bucket of Cloudflare R2; keys from `R2_ACCESS_KEY_ID` and
  *   `R2_SECRET_ACCESS_KEY`
  * - `https://host/base`: behind a Holdfast server, which is asked once what its store can do; a token comes from
- *   `HOLDFAST_TOKEN`
+ *   `HOLDFAST_TOKEN`; calls are tried again for 30 s, so that the server may be restarted meanwhile
  *
  * Opening asks nothing of any other service and changes nothing: a folder is made by the first save, a bucket must be there.
  *
@@ -59,7 +59,10 @@ export const open = async (url?: string | URL, options: OpenOptions = {}): Promi
   }
   const location = parseStoreUrl(text, env)
   const encryption = options.encryption ?? (location.kind === "s3" ? location.encryption : undefined)
-  return await openBackend(await backendOf(location), { ...options, encryption })
+  const policy = location.kind === "remote"
+    ? (await import("./backends/http/mod.ts")).patientPolicy(options.policy)
+    : options.policy
+  return await openBackend(await backendOf(location), { ...options, encryption, policy })
 }
 
 const backendOf = async (location: Location): Promise<Effect.Effect<Backend, StoreError, Scope.Scope>> => {

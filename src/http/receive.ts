@@ -84,6 +84,8 @@ class Incoming {
     } catch (cause) {
       const error = StoreError.is(cause) ? cause : fault(this.#key, {
         reason: "Aborted",
+        // Whoever reads this has not gone: something between us has.
+        transient: true,
         detail: `the body broke after ${this.#received} bytes`,
         hint: "nothing was saved; send it again",
         cause,

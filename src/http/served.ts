@@ -24,5 +24,6 @@ export const run = async <A>(effect: Effect.Effect<A, StoreError>, signal?: Abor
   const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
   if (error !== undefined) throw error
   if (!Cause.hasInterruptsOnly(exit.cause)) throw Cause.squash(exit.cause)
-  throw new StoreError({ reason: "Aborted", detail: "the client has gone", operation: "serve" })
+  // Where somebody reads this after all, it was the server that ended the request.
+  throw new StoreError({ reason: "Aborted", detail: "the request was ended", operation: "serve", transient: true })
 }

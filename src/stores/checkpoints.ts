@@ -17,32 +17,40 @@ import { iterate, run } from "../run.ts"
 import type { Store } from "../store.ts"
 import type { CheckpointEntry } from "./checkpoint-id.ts"
 import type { CheckpointMetrics } from "./checkpoint-metrics.ts"
-import {
-  type Checkpoint,
-  type CheckpointsOptions,
-  type CheckpointsService,
-  type CheckpointToSave,
-  type CheckpointVersion,
-  makeCheckpoints,
-  type NextCheckpoint,
-  type RemovedCheckpoint,
-  type SaveCheckpointOptions,
-} from "./checkpoint-service.ts"
+import type {
+  Checkpoint,
+  CheckpointsOptions,
+  CheckpointsService,
+  CheckpointToSave,
+  CheckpointVersion,
+  NextCheckpoint,
+  RemovedCheckpoint,
+  SaveCheckpointOptions,
+} from "./checkpoint-contract.ts"
+import { makeCheckpoints } from "./checkpoint-service.ts"
 
+export {
+  type CheckpointBackup,
+  CheckpointBackups,
+  type CheckpointBackupsOptions,
+  type CheckpointBackupsService,
+  type DamagedObject,
+  makeCheckpointBackups,
+} from "./checkpoint-backup.ts"
 export type { CheckpointEntry } from "./checkpoint-id.ts"
 export { type CheckpointCounters, CheckpointMetrics, type CheckpointOperation } from "./checkpoint-metrics.ts"
 export type { VersionedCheckpoint } from "./checkpoint-schema.ts"
-export {
-  type Checkpoint,
-  type CheckpointsOptions,
-  type CheckpointsService,
-  type CheckpointToSave,
-  type CheckpointVersion,
-  makeCheckpoints,
-  type NextCheckpoint,
-  type RemovedCheckpoint,
-  type SaveCheckpointOptions,
-} from "./checkpoint-service.ts"
+export type {
+  Checkpoint,
+  CheckpointsOptions,
+  CheckpointsService,
+  CheckpointToSave,
+  CheckpointVersion,
+  NextCheckpoint,
+  RemovedCheckpoint,
+  SaveCheckpointOptions,
+} from "./checkpoint-contract.ts"
+export { makeCheckpoints } from "./checkpoint-service.ts"
 
 const CheckpointsBase: Context.ServiceClass<Checkpoints, "@holdfast/holdfast/Checkpoints", CheckpointsService> = Context
   .Service<Checkpoints, CheckpointsService>()("@holdfast/holdfast/Checkpoints")

@@ -15,6 +15,7 @@ import * as Stream from "effect/Stream"
 import { LRUCache } from "lru-cache"
 import { StoreError } from "../error.ts"
 import type { ObjectStoreService } from "../object-store.ts"
+import { utf8Length } from "../streams/utf8.ts"
 import { moveObject } from "./document-archive.ts"
 import { attach, checkFiles, fileOf, openFile } from "./document-files.ts"
 import {
@@ -87,7 +88,7 @@ export const makeCollection = (
   const cache = options.cache === undefined ? undefined : new LRUCache<string, string>({
     max: options.cache.count ?? 100,
     maxSize: options.cache.bytes ?? 16 * 2 ** 20,
-    sizeCalculation: (text) => Math.max(1, text.length),
+    sizeCalculation: utf8Length,
   })
 
   const failure = (
@@ -106,7 +107,8 @@ export const makeCollection = (
   /** Holds a document against its digest and signature. */
   const checkSeal = (document: Document, text: string, key: string) =>
     Effect.gen(function* () {
-      const corrupt = (detail: string): StoreError => corruptRecord(key, what[kind], new Error(detail))
+      const corrupt = (detail: string): StoreError =>
+        failure("Corrupt", "load", `the ${what[kind]} is not as it was signed or saved: ${detail}`, { key })
       if (document.jacsSha256 === undefined) return yield* Effect.fail(corrupt("it has no jacsSha256"))
       const sha256 = yield* Effect.tryPromise({ try: () => documentSha256(document), catch: () => corrupt("no JSON") })
       if (sha256 !== document.jacsSha256) {
@@ -252,7 +254,7 @@ export const makeCollection = (
       const moved = yield* movedFrom(given)
       const at = yield* now
       const date = at.toISOString()
-      const schema = typeof given["$schema"] === "string" ? given["$schema"] : o.schema ?? defaultSchema
+      const schema = given["$schema"] ?? o.schema ?? defaultSchema
       const version = firstVersion()
       const header = moved ?? {
         jacsId: crypto.randomUUID(),
@@ -357,18 +359,22 @@ export const makeCollection = (
       for (let steps = 1;; steps++) {
         const version = nextVersion(current.jacsVersion, steps)
         if (version === undefined) {
-          const detail = `no version can follow ${
+          const detail = `the id ${
             JSON.stringify(current.jacsVersion)
-          }: its id is no UUID that counts on`
+          } is no UUID, or the last one: nothing can follow it`
           return yield* Effect.fail(failure("Unsupported", "update", detail, { hint: "create a new document" }))
         }
+        const ref = { id: current.jacsId, version }
+        // An id that a removed version has is not given away again.
+        const archived = store.exists(archiveKeyOf(kind, ref))
+        if (yield* archived) continue
+        const at = yield* now
         // Clocks differ. A version is never older than the one it replaces, by its own date.
-        const before = Date.parse(current.jacsVersionDate)
-        const at = new Date(Math.max((yield* now).getTime(), Number.isNaN(before) ? 0 : before + 1))
+        const earliest = Date.parse(current.jacsVersionDate) + 1
         const header = {
           jacsId: current.jacsId,
           jacsVersion: version,
-          jacsVersionDate: at.toISOString(),
+          jacsVersionDate: new Date(Math.max(at.getTime(), earliest || 0)).toISOString(),
           jacsOriginalVersion: current.jacsOriginalVersion,
           jacsOriginalDate: current.jacsOriginalDate,
           jacsPreviousVersion: current.jacsVersion,
@@ -379,10 +385,19 @@ export const makeCollection = (
         if (Result.isFailure(written)) {
           return lostRace(written.failure) ? undefined : yield* Effect.fail(written.failure)
         }
-        // The name was free because its version has been removed: the archive holds that one, and both cannot have it.
-        if (!(yield* store.exists(archiveKeyOf(kind, { id: document.jacsId, version })))) return document
-        yield* store.remove(keyOf(kind, { id: document.jacsId, version }))
+        // Another writer may have made and removed this very version since it was looked for.
+        const taken = yield* Effect.mapError(archived, (cause) => unsettled(ref, cause))
+        if (!taken) return document
+        yield* Effect.mapError(store.remove(keyOf(kind, ref)), (cause) => unsettled(ref, cause))
       }
+    })
+
+  /** The new version is there, and a last question about it failed. */
+  const unsettled = (ref: DocumentRef, cause: StoreError): StoreError =>
+    failure("CommitUnknown", "update", `version ${ref.version} is written, but could not be settled: ${cause.detail}`, {
+      key: keyOf(kind, ref),
+      hint: "get the newest version before you update it again",
+      cause,
     })
 
   const removeOne = (ref: DocumentRef): Effect.Effect<void, StoreError> =>
@@ -477,7 +492,7 @@ const ofOne = ({ reason }: StoreError): boolean =>
   reason === "Corrupt" || reason === "Truncated" || reason === "TooLarge"
 
 /** The short name of a schema: `"message"` of `…/message/v1/message.schema.json`. */
-const typeOf = (schema: string, kind: DocumentKind): string => {
-  const [, name] = /([^/]+)\.schema\.json$/.exec(schema) ?? []
+const typeOf = (schema: unknown, kind: DocumentKind): string => {
+  const [, name] = /([^/]+)\.schema\.json$/.exec(String(schema)) ?? []
   return name === undefined || name === "header" ? what[kind] : name
 }

@@ -30,6 +30,7 @@ export interface DocumentSignature {
   readonly signingAlgorithm?: string | undefined
   /** `"jacs-signature-v2"`; absent on signatures of JACS before 0.9. */
   readonly signatureContentVersion?: string | undefined
+  /** Whatever else it holds. */
   readonly [field: string]: unknown
 }
 
@@ -45,6 +46,7 @@ export interface DocumentFile {
   readonly contents?: string | undefined
   /** SHA-256, lower-case hex: of `contents` where the file is embedded, of the file's bytes where it is not. */
   readonly sha256?: string | undefined
+  /** Whatever else it holds. */
   readonly [field: string]: unknown
 }
 
@@ -74,6 +76,7 @@ export interface Document {
   readonly jacsSignature?: DocumentSignature | undefined
   /** The files that belong to it. */
   readonly jacsFiles?: ReadonlyArray<DocumentFile> | undefined
+  /** Whatever else it holds. */
   readonly [field: string]: unknown
 }
 

@@ -32,13 +32,17 @@ import { corruptRecord, maxRecordBytes } from "./records.ts"
 
 /** How many objects of a kind were written, and how many were there already. */
 export interface TransferCount {
+  /** Written by this transfer. */
   readonly copied: number
+  /** There already, and the same. */
   readonly present: number
 }
 
 /** What a transfer has done. */
 export interface TransferReport {
+  /** Versions of documents. */
   readonly documents: TransferCount
+  /** Versions of agents. */
   readonly agents: TransferCount
   /** Files that are not embedded. */
   readonly files: TransferCount
@@ -208,6 +212,12 @@ const copyDocument = (
 
 /** Everything that belongs to a store of documents. */
 const prefixes = ["agent/", "agents/", "archive/", "documents/", "files/", "public_keys/"] as const
+
+/** The name that JACS' page gives a backup of a day: `"jacs_backup_20261121.tar.gz"`, by the clock on the wall. */
+export const backupName = (day: Date): string => {
+  const [month, date] = [day.getMonth() + 1, day.getDate()].map((number) => String(number).padStart(2, "0"))
+  return `jacs_backup_${day.getFullYear()}${month}${date}.tar.gz`
+}
 
 /** Options of an export. */
 export interface ExportOptions {

@@ -612,7 +612,7 @@ const beyond: ReadonlyArray<SeedCase> = [
     rows: [],
     name: "8 writers who each update one document 200 times (fewer where it is slow) lose none",
     run: async (store, place) => {
-      const updates = scaled(place, 200, 3)
+      const updates = scaled(place, 200, place.name === "disk" ? 6 : 15)
       const first = await new DocumentStore(store).create({ count: 0 })
       await Promise.all(Array.from({ length: 8 }, async () => {
         await using own = await place.open()

@@ -48,6 +48,7 @@ export type { DocumentAddress, DocumentEntry, DocumentRef } from "./document-nam
 export type { Document, DocumentFile, DocumentLevel, DocumentSignature } from "./document-schema.ts"
 export type * from "./document-service.ts"
 export type { SignatureState, Signer, Verifier } from "./document-signature.ts"
+export { backupName } from "./document-transfer.ts"
 export type { CopyDocumentsOptions, ExportOptions, TransferCount, TransferReport } from "./document-transfer.ts"
 
 /** Documents, agents, and what concerns all of them. Failures are always {@link StoreError}s. */
@@ -120,8 +121,9 @@ export class DocumentCollection {
     return run(this.#service.add(document))
   }
 
-  /** One version: `get("id:version")`, or `get(id, version)`. */
+  /** One version: `get("id:version")`. */
   get(address: DocumentAddress): Promise<Document>
+  /** One version: `get(id, version)`. */
   get(id: string, version: string): Promise<Document>
   get(address: DocumentAddress, version?: string): Promise<Document> {
     return run(this.#service.get(version === undefined ? address : { id: address as string, version }))

@@ -16,6 +16,7 @@ import { ObjectStore } from "../../object-store.ts"
 import type { StoreOptions } from "../../options.ts"
 import { exactBody } from "./body.ts"
 import { type Asked, type Client, type HttpOptions, makeClient } from "./client.ts"
+import { patientPolicy } from "./patience.ts"
 import {
   type Description,
   descriptionFrom,
@@ -34,9 +35,11 @@ import {
 } from "./wire.ts"
 
 export type { HttpOptions } from "./client.ts"
+export { patientPolicy, patientRetry } from "./patience.ts"
 
 /**
- * Provides an {@link ObjectStore} that lives behind a server.
+ * Provides an {@link ObjectStore} that lives behind a server. Unless `policy` says otherwise, calls are tried again for
+ * 30 s ({@link patientRetry}), so that a server may be restarted in the middle of a save or a load.
  *
  * @example A store behind routes
  * ```ts
@@ -59,7 +62,7 @@ export type { HttpOptions } from "./client.ts"
  * ```
  */
 export const layer = (options: HttpOptions & StoreOptions): Layer.Layer<ObjectStore, StoreError> =>
-  ObjectStore.layer(make(options), options)
+  ObjectStore.layer(make(options), { ...options, policy: patientPolicy(options.policy) })
 
 /**
  * Makes the backend. Asks the server once what its store can do: fails with `Config` when there is no Holdfast at the
