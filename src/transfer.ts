@@ -10,7 +10,7 @@ import type { ObjectInfo, WriteCondition } from "./backend.ts"
 import { StoreError } from "./error.ts"
 import type { Loaded } from "./load.ts"
 import type { ObjectStoreService } from "./object-store.ts"
-import type { SaveOptions } from "./options.ts"
+import type { EncryptionInput, SaveOptions } from "./options.ts"
 import type { Progress } from "./save.ts"
 
 /** An object in a store. */
@@ -25,6 +25,8 @@ export interface Place {
 export interface TransferOptions {
   /** On the target. */
   readonly condition: WriteCondition
+  /** How the target is to be encrypted. Default: as its store says. */
+  readonly encryption?: EncryptionInput | undefined
   /** Called as bytes are stored. */
   readonly onProgress?: ((progress: Progress) => void) | undefined
 }
@@ -33,13 +35,13 @@ export interface TransferOptions {
 export const transfer = (
   from: Place,
   to: Place,
-  { condition, onProgress }: TransferOptions,
+  { condition, encryption, onProgress }: TransferOptions,
 ): Effect.Effect<{ readonly source: ObjectInfo; readonly target: ObjectInfo }, StoreError> =>
   Effect.acquireUseRelease(
     from.store.load(from.key, { decode: "none" }),
     (loaded) =>
       Effect.flatMap(
-        to.store.save(to.key, loaded.body, { ...asStored(loaded), ...condition, onProgress }),
+        to.store.save(to.key, loaded.body, { ...asStored(loaded), ...condition, encryption, onProgress }),
         (target) => {
           const source = loaded.info
           const same = source.size === target.size &&

@@ -14,6 +14,7 @@ import type { ObjectInfo, WriteCondition } from "../backend.ts"
 import { type Reason, StoreError } from "../error.ts"
 import type { ObjectStoreService } from "../object-store.ts"
 import { type Address, addressOf } from "./address.ts"
+import { type EncryptionChoice, encryptionFlags, readEncryption } from "./encryption.ts"
 import { CommandError, exitCodes, usageError } from "./exit.ts"
 import { conditions, type Globals, Json, openAt, Quiet, StoreUrl, text, type Verb } from "./flags.ts"
 import { errIsTerminal, printError, printJson } from "./output.ts"
@@ -28,9 +29,10 @@ const flags = {
   fromStore: text("from-store", "URL", "Store that FROM is in. Default: --store"),
   toStore: text("to-store", "URL", "Store that TO is in. Default: --store"),
   ...conditions("TO"),
+  ...encryptionFlags,
 }
 
-interface Input extends WriteCondition {
+interface Input extends WriteCondition, EncryptionChoice {
   readonly from: string
   readonly to: string
   readonly fromStore: string | undefined
@@ -69,13 +71,15 @@ const openEnds = (
 /** Runs a copy or a move of one object, with progress where its bytes come through here. */
 const one = (input: Input, moves: boolean): Effect.Effect<void, StoreError | CommandError, Globals> =>
   Effect.scoped(Effect.gen(function* () {
+    const encryption = yield* readEncryption(input)
     const { from, to, source, target } = yield* openEnds(input)
     const condition = { ifMatch: input.ifMatch, ifNoneMatch: input.ifNoneMatch }
+    const written = { ...condition, encryption }
     const json = yield* Json
     const here = { store: source, key: from.key }
     const there = { store: target, key: to.key }
     const info = yield* source === target
-      ? (moves ? source.move : source.copy)(from.key, to.key, condition)
+      ? (moves ? source.move : source.copy)(from.key, to.key, written)
       : withProgress(
         {
           words: moves ? ["Moving", "Moved"] : ["Copying", "Copied"],
@@ -85,8 +89,8 @@ const one = (input: Input, moves: boolean): Effect.Effect<void, StoreError | Com
         },
         (onProgress): Effect.Effect<ObjectInfo, StoreError> =>
           moves
-            ? transferAway(here, there, { condition, onProgress })
-            : Effect.map(transfer(here, there, { condition, onProgress }), (done) => done.target),
+            ? transferAway(here, there, { condition, encryption, onProgress })
+            : Effect.map(transfer(here, there, { condition, encryption, onProgress }), (done) => done.target),
       )
     if (json) yield* printJson(info)
   }))
@@ -123,13 +127,14 @@ const prefixesFlaw = (from: Address, to: Address): CommandError | undefined => {
 /** Copies every object below a prefix. One that fails does not keep the others from being copied. */
 const recursive = (input: Input): Effect.Effect<void, StoreError | CommandError, Globals> =>
   Effect.scoped(Effect.gen(function* () {
+    const encryption = yield* readEncryption(input)
     const { from, to, source, target } = yield* openEnds(input, prefixesFlaw)
     const { ifNoneMatch } = input
     const json = yield* Json
     const copyOne = (key: string): Effect.Effect<ObjectInfo, StoreError> => {
       const name = to.key + key.slice(from.key.length)
-      return source === target ? source.copy(key, name, { ifNoneMatch }) : Effect.map(
-        transfer({ store: source, key }, { store: target, key: name }, { condition: { ifNoneMatch } }),
+      return source === target ? source.copy(key, name, { ifNoneMatch, encryption }) : Effect.map(
+        transfer({ store: source, key }, { store: target, key: name }, { condition: { ifNoneMatch }, encryption }),
         (done) => done.target,
       )
     }

@@ -59,13 +59,16 @@ export const readCustomerKey = (path: string | undefined): Effect.Effect<Custome
 const fromBase64 = (encoded: string): Uint8Array | undefined =>
   /^[A-Za-z0-9+/]{43}=$/.test(encoded) ? Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0)) : undefined
 
-/** What the flags of {@link encryptionFlags} come to. */
+/** What the flags of {@link encryptionFlags} say. */
+export interface EncryptionChoice {
+  readonly sse: "sse-s3" | "sse-kms" | undefined
+  readonly kmsKeyId: string | undefined
+  readonly customerKeyFile: string | undefined
+}
+
+/** What they come to. */
 export const readEncryption = (
-  { sse, kmsKeyId, customerKeyFile: file }: {
-    readonly sse: "sse-s3" | "sse-kms" | undefined
-    readonly kmsKeyId: string | undefined
-    readonly customerKeyFile: string | undefined
-  },
+  { sse, kmsKeyId, customerKeyFile: file }: EncryptionChoice,
 ): Effect.Effect<EncryptionInput | undefined, CommandError> => {
   if (kmsKeyId !== undefined && sse !== "sse-kms") {
     return Effect.fail(usageError("--kms-key-id is for --sse sse-kms", "give both, or neither"))

@@ -94,6 +94,13 @@ test("save asks for the encryption of its flags; a key comes from a file and is 
   expect(await work.feed("a", "save", "kms", "--sse", "sse-kms", "--kms-key-id", "key-1")).toMatchObject(done)
   expect((await work.run("stat", "kms")).out).toMatch(/encrypted +sse-kms key-1\n/)
   expect(await work.feed("a", "save", "s3", "--sse", "sse-s3")).toMatchObject(done)
+  for (const from of [[], ["--from-store", "file:./d", "--to-store", bucket.store]]) {
+    await work.feed("b", "save", "kms", "--store", "file:./d")
+    expect(await work.run("cp", "kms", "copy", "--sse", "sse-kms", "--kms-key-id", "key-1", ...from)).toMatchObject(
+      done,
+    )
+    expect((await work.run("stat", "copy")).out).toMatch(/encrypted +sse-kms key-1\n/)
+  }
   expectFailure(await work.feed("a", "save", "x", "--sse", "sse-kms", "--kms-key-id", "gone"), 2, "keyId")
   expectFailure(await work.feed("a", "save", "x", "--kms-key-id", "key-1"), 2, "--sse sse-kms")
   expectFailure(await work.feed("a", "save", "x", "--sse", "sse-s3", "--store", "file:./d"), 2, "sse-s3")
