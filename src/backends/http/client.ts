@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { encodeQuery } from "../../aws/encode.ts"
 import { type Reason, StoreError, type StoreErrorArgs } from "../../error.ts"
-import { boundedText } from "./body.ts"
+import { boundedText } from "../../streams/answer.ts"
 import { errorFrom, parseJson, problemType } from "./wire.ts"
 
 /** How to reach a served store. */

@@ -14,7 +14,7 @@ import type { Backend, GetOptions, GetResult, RemoveResult, Upload } from "../..
 import { StoreError } from "../../error.ts"
 import { ObjectStore } from "../../object-store.ts"
 import type { StoreOptions } from "../../options.ts"
-import { exactBody } from "./body.ts"
+import { exactBody } from "../../streams/answer.ts"
 import { type Asked, type Client, type HttpOptions, makeClient } from "./client.ts"
 import { patientPolicy } from "./patience.ts"
 import {
@@ -276,7 +276,8 @@ const get = async (
       hint: "check that no proxy or cache answers in the store's place",
     })
   }
-  const body = exactBody(response.body ?? new Blob([]).stream(), promised, {
+  const body = exactBody(response.body ?? new Blob([]).stream(), {
+    length: promised,
     truncated: (delivered) =>
       client.fault(asked, { reason: "Truncated", detail: `the body ended after ${delivered} of ${promised} bytes` }),
     excess: () =>

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import { encodeKey, encodeQuery } from "../../aws/encode.ts"
 import { emptyPayload, type SignedRequest, Signer } from "../../aws/sign.ts"
 import { StoreError } from "../../error.ts"
-import { boundedText, maxErrorBytes } from "./body.ts"
+import { boundedText } from "../../streams/answer.ts"
 import { type Asked, noAnswer, oddAnswer, readError, refusal, type Refused, requestIdOf } from "./errors.ts"
 import type { Settings } from "./options.ts"
 import { parseXml, type XmlElement } from "./xml.ts"
@@ -55,6 +55,9 @@ export interface Client {
     expires: number,
   ) => Promise<{ readonly url: string; readonly headers: Readonly<Record<string, string>>; readonly expires: Date }>
 }
+
+/** Most bytes of an error's body that are read. */
+const maxErrorBytes = 64 * 1024
 
 /** Most bytes of a document: a list of 1,000 keys of 1,024 bytes, each byte escaped, is 4 MB. */
 const maxDocumentBytes = 16 * 1024 * 1024

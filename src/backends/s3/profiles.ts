@@ -174,7 +174,8 @@ export const profiles: Readonly<Record<ProfileName, Profile>> = {
     // cloudflare/cloudflare-docs#4458
     keys: "composed",
     // https://developers.cloudflare.com/r2/api/tokens/
-    keysHint: 'go to Cloudflare Dashboard > R2 > Manage R2 API Tokens, create an API token with "Object Read & Write" ' +
+    keysHint:
+      'go to Cloudflare Dashboard > R2 > Manage R2 API Tokens, create an API token with "Object Read & Write" ' +
       "permissions for this bucket, and copy the Access Key ID and the Secret Access Key",
     region: "auto",
   },

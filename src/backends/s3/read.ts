@@ -6,7 +6,7 @@
  */
 import type { GetOptions, GetResult, ObjectInfo, StatOptions } from "../../backend.ts"
 import { StoreError } from "../../error.ts"
-import { exactBody } from "./body.ts"
+import { exactBody } from "../../streams/answer.ts"
 import type { Client, S3Request } from "./client.ts"
 import { keyHeaders } from "./encryption.ts"
 import { type Asked, noAnswer, oddAnswer, requestIdOf } from "./errors.ts"
