@@ -26,6 +26,7 @@ import * as Logger from "effect/Logger"
 import process from "node:process"
 import manifest from "../../deno.json" with { type: "json" }
 import { StoreError } from "../error.ts"
+import { checkpoint } from "./checkpoint.ts"
 import { copy, move } from "./copy.ts"
 import { doctor } from "./doctor.ts"
 import {
@@ -73,7 +74,7 @@ const holdfast = Command.make("holdfast").pipe(
   Command.withSubcommands([
     { group: "Bytes", commands: [save, load] },
     { group: "Objects", commands: [list, stat, verify, rm, copy, move, presign] },
-    { group: "Agent state", commands: [job] },
+    { group: "Agent state", commands: [job, checkpoint] },
     { group: "Stores", commands: [migrate, versions, restore, uploads, doctor] },
   ]),
   Command.withGlobalFlags([StoreUrl, Json, Quiet]),

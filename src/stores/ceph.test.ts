@@ -2,6 +2,8 @@
 import { afterAll, test } from "bun:test"
 import { startServers } from "../../scripts/servers/mod.ts"
 import { openStore } from "../../scripts/servers/stores.ts"
+import { validateSaver } from "../compat/langgraph-testing.ts"
+import { checkpointerCases } from "../compat/s3-checkpointer-testing.ts"
 import { addSuite, type PlaceKind } from "./testing.ts"
 import { suite as checkpoints } from "./checkpoints-testing.ts"
 import { suite as documents } from "./documents-testing.ts"
@@ -30,5 +32,20 @@ else {
       },
     }
     for (const suite of [execution, snapshots, documents, checkpoints]) addSuite(suite, [ceph])
+
+    test("LangGraph's own validation of savers passes on Ceph", async () => {
+      await using store = await openStore(server, { prefix: "langgraph/" })
+      await validateSaver(store)
+    }, 120_000)
+
+    const { endpoint, region, credentials, profile } = server
+    const config = { bucket_name: "agents", region, endpoint_url: endpoint, force_path_style: true }
+    for (const { name, run } of checkpointerCases) {
+      test(
+        `S3Checkpointer on Ceph: ${name}`,
+        () => run({ config, options: { credentials, profile }, encrypts: false, fetch: (url) => fetch(url) }),
+        60_000,
+      )
+    }
   }
 }

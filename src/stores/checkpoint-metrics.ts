@@ -15,7 +15,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { type Reason, StoreError } from "../error.ts"
-import type { RetrySchedule } from "../policy.ts"
+import { type RetrySchedule, traced } from "../policy.ts"
 import { crc32, formatCrc32 } from "../streams/crc32.ts"
 
 /** The counters, as they stand at one moment. */
@@ -140,8 +140,8 @@ export class CheckpointMetrics {
   }
 
   /**
-   * Counts and times an operation, and says what became of it in a debug log line with the annotations `operation`,
-   * `key` (scrubbed), `duration_ms`, `attempts`, and `reason` where it failed.
+   * Counts and times an operation, and says what became of it in its span and in a debug log line: `operation`, `key`
+   * (scrubbed), `duration_ms`, `attempts`, and `reason` where it failed.
    */
   measure<A, E>(
     operation: CheckpointOperation,
@@ -164,19 +164,17 @@ export class CheckpointMetrics {
           this.add(failed)
           if (reason !== undefined) this.failed(reason)
         }
-        return Effect.annotateLogs(Effect.logDebug(`checkpoint ${operation}`), {
-          ...labels,
-          operation,
-          key,
-          duration_ms: Math.round(duration),
-          attempts: attempts.count,
-          ...(reason === undefined ? {} : { reason }),
-        })
+        const outcome = { attempts: attempts.count, ...(reason === undefined ? {} : { reason }) }
+        const line = { ...labels, operation, key, duration_ms: Math.round(duration), ...outcome }
+        return Effect.andThen(
+          Effect.annotateCurrentSpan(outcome),
+          Effect.annotateLogs(Effect.logDebug(`checkpoint ${operation}`), line),
+        )
       }
       return effect.pipe(
         Effect.onExit(finish),
         Effect.provideService(CurrentAttempts, attempts),
-        Effect.withSpan(`holdfast.${operation}Checkpoint`, { attributes: { ...labels, operation, key } }),
+        traced(`holdfast.${operation}Checkpoint`, { ...labels, operation, key }),
       )
     })
   }

@@ -4,6 +4,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
+import * as Tracer from "effect/Tracer"
 import * as Memory from "../backends/memory.ts"
 import { ObjectStore } from "../object-store.ts"
 import { fail, faulty } from "../testing/faulty.ts"
@@ -99,17 +100,19 @@ test("row 176: failures are counted by their reason", async () => {
   expect(metrics.counters()).toMatchObject({ saves_total: 6, saves_failed: 6, loads_total: 1, loads_failed: 0 })
 })
 
-test("row 237: a log line says operation, bucket, duration, attempts and a key that names nobody", async () => {
+test("rows 237, 238: a debug log line says operation, bucket, duration, attempts and a key that names nobody", async () => {
   const lines: Array<Record<string, unknown>> = []
   const logger = Logger.map(Logger.formatJson, (line) => void lines.push(JSON.parse(line)))
   const program = Checkpoints.use((checkpoints) => checkpoints.save("ada@example.org", { secret: 1 }, { id: "a" }))
-  await Effect.runPromise(
+  const logged = (level: "Info" | "Debug") =>
     program.pipe(
       Effect.provide(flaky(new CheckpointMetrics(), 2)),
       Effect.provide(Logger.layer([logger])),
-      Effect.provideService(References.MinimumLogLevel, "Debug"),
-    ),
-  )
+      Effect.provideService(References.MinimumLogLevel, level),
+    )
+  await Effect.runPromise(logged("Info"))
+  expect(lines).toEqual([])
+  await Effect.runPromise(logged("Debug"))
   expect(lines.length).toBe(1)
   expect(lines[0]).toMatchObject({
     level: "DEBUG",
@@ -121,4 +124,19 @@ test("row 237: a log line says operation, bucket, duration, attempts and a key t
     },
   })
   expect(JSON.stringify(lines)).not.toContain("ada")
+  const spans: Array<Tracer.Span> = []
+  const tracer = Tracer.make({
+    span: (options) => {
+      const span = new Tracer.NativeSpan(options)
+      spans.push(span)
+      return span
+    },
+  })
+  await Effect.runPromise(Effect.provideService(logged("Info"), Tracer.Tracer, tracer))
+  const own = spans.filter(({ name }) => name === "holdfast.saveCheckpoint")
+  expect(own.length).toBe(1)
+  const { key, ...attributes } = Object.fromEntries(own[0]!.attributes)
+  expect(attributes).toEqual({ bucket: "agents", operation: "save", attempts: 3 })
+  expect(key).toMatch(/^checkpoints\/[0-9a-f]{8}\/[0-9a-f]{8}$/)
+  expect(own[0]!.status._tag).toBe("Ended")
 })
