@@ -50,6 +50,7 @@ import { errIsTerminal, outIsTerminal, printable, printError, writeErr, writeOut
 import { presign } from "./presign.ts"
 import { rm } from "./remove.ts"
 import { save } from "./save.ts"
+import { snapshot } from "./snapshot.ts"
 import { stat } from "./stat.ts"
 import { uploads } from "./uploads.ts"
 import { verify } from "./verify.ts"
@@ -74,7 +75,7 @@ const holdfast = Command.make("holdfast").pipe(
   Command.withSubcommands([
     { group: "Bytes", commands: [save, load] },
     { group: "Objects", commands: [list, stat, verify, rm, copy, move, presign] },
-    { group: "Agent state", commands: [job, checkpoint] },
+    { group: "Agent state", commands: [job, checkpoint, snapshot] },
     { group: "Stores", commands: [migrate, versions, restore, uploads, doctor] },
   ]),
   Command.withGlobalFlags([StoreUrl, Json, Quiet]),

@@ -11,9 +11,10 @@ import type { StoreError } from "../error.ts"
 import type { EncryptionInput } from "../options.ts"
 import type { CheckpointEntry } from "./checkpoint-id.ts"
 import type { CheckpointMetrics } from "./checkpoint-metrics.ts"
+import type { PayloadSchema } from "./payload.ts"
 
 /** Options of a checkpoint store. */
-export interface CheckpointsOptions {
+export interface CheckpointsOptions<State = unknown> {
   /** Put in front of every thread as it is. Default `"checkpoints/"`, as the original has it. */
   readonly prefix?: string | undefined
   /** Store checkpoints inside gzip. Default `true`. Either is read whatever this says. */
@@ -24,6 +25,11 @@ export interface CheckpointsOptions {
   readonly encryption?: EncryptionInput | undefined
   /** What counts; give one to several stores to count them together. Default: one of its own. */
   readonly metrics?: CheckpointMetrics | undefined
+  /**
+   * What states must look like, checked when they are saved and when they are loaded: a schema of Effect, Zod or any other
+   * library that follows Standard Schema. Default: any JSON value.
+   */
+  readonly schema?: PayloadSchema<State> | undefined
   /** Attributes of every span and log line, such as `{ bucket: "agents" }`. Default: none. */
   readonly labels?: Readonly<Record<string, string>> | undefined
 }
@@ -44,21 +50,21 @@ export interface SaveCheckpointOptions {
 }
 
 /** One of many checkpoints to be saved. */
-export interface CheckpointToSave extends SaveCheckpointOptions {
+export interface CheckpointToSave<State = unknown> extends SaveCheckpointOptions {
   /** The thread it belongs to. */
   readonly thread: string
   /** The state; any JSON value. */
-  readonly state: unknown
+  readonly state: State
 }
 
 /** A checkpoint that was loaded. */
-export interface Checkpoint {
+export interface Checkpoint<State = unknown> {
   /** The thread it belongs to. */
   readonly thread: string
   /** Its id. */
   readonly id: string
   /** The state. */
-  readonly state: unknown
+  readonly state: State
   /** What is kept beside it. */
   readonly metadata: Readonly<Record<string, unknown>>
   /** The checkpoint it follows, where that was said. */
@@ -96,21 +102,21 @@ export interface RemovedCheckpoint {
 }
 
 /** What {@link CheckpointsService.update} makes of the latest checkpoint. */
-export interface NextCheckpoint {
+export interface NextCheckpoint<State = unknown> {
   /** The state. */
-  readonly state: unknown
+  readonly state: State
   /** Kept beside it. Default `{}`. */
   readonly metadata?: Readonly<Record<string, unknown>> | undefined
 }
 
 /** The verbs. Ids that cannot be one segment of a key are `InvalidKey`, and nothing is asked of the store. */
-export interface CheckpointsService {
+export interface CheckpointsService<State = unknown> {
   /** What is counted. */
   readonly metrics: CheckpointMetrics
   /** Saves a checkpoint, whole or not at all, and makes it the thread's latest; its id. */
-  readonly save: (thread: string, state: unknown, options?: SaveCheckpointOptions) => Effect.Effect<string, StoreError>
+  readonly save: (thread: string, state: State, options?: SaveCheckpointOptions) => Effect.Effect<string, StoreError>
   /** Saves many, eight at a time; their ids in the order given. The last of each thread becomes its latest. */
-  readonly saveMany: (items: Iterable<CheckpointToSave>) => Effect.Effect<ReadonlyArray<string>, StoreError>
+  readonly saveMany: (items: Iterable<CheckpointToSave<State>>) => Effect.Effect<ReadonlyArray<string>, StoreError>
   /**
    * Saves what `change` makes of the latest checkpoint, with that one as its parent, provided that nobody has saved in
    * between; otherwise again with what is latest now, so `change` may run many times. `undefined` in and out stands for
@@ -118,20 +124,20 @@ export interface CheckpointsService {
    */
   readonly update: <E = never>(
     thread: string,
-    change: (current: Checkpoint | undefined) => Effect.Effect<NextCheckpoint | undefined, E>,
+    change: (current: Checkpoint<State> | undefined) => Effect.Effect<NextCheckpoint<State> | undefined, E>,
   ) => Effect.Effect<string | undefined, StoreError | E>
   /** A checkpoint, or the thread's latest. None: `NotFound`; one that cannot be read: `Corrupt`, naming its key. */
   readonly load: (
     thread: string,
     id?: string,
     options?: { readonly versionId?: string | undefined },
-  ) => Effect.Effect<Checkpoint, StoreError>
+  ) => Effect.Effect<Checkpoint<State>, StoreError>
   /** The same; none is `undefined`. */
   readonly find: (
     thread: string,
     id?: string,
     options?: { readonly versionId?: string | undefined },
-  ) => Effect.Effect<Checkpoint | undefined, StoreError>
+  ) => Effect.Effect<Checkpoint<State> | undefined, StoreError>
   /** Whether there is such a checkpoint; nothing of it is read. */
   readonly exists: (thread: string, id: string) => Effect.Effect<boolean, StoreError>
   /** Facts of the object that holds a checkpoint. */
@@ -148,7 +154,7 @@ export interface CheckpointsService {
   readonly history: (
     thread: string,
     options?: { readonly limit?: number | undefined },
-  ) => Stream.Stream<Checkpoint, StoreError>
+  ) => Stream.Stream<Checkpoint<State>, StoreError>
   /** The threads there are, in the order of their names. */
   readonly threads: () => Stream.Stream<string, StoreError>
   /**

@@ -43,6 +43,7 @@ import {
   parseCheckpoint,
   type VersionedCheckpoint,
 } from "./checkpoint-schema.ts"
+import { checkPayload } from "./payload.ts"
 import {
   checkIds,
   corruptRecord,
@@ -72,8 +73,11 @@ const atVersion = (store: ObjectStoreService, versionId: string | undefined): Ob
   versionId === undefined ? store : { ...store, load: (key, options) => store.load(key, { ...options, versionId }) }
 
 /** Makes the verbs out of an object store. */
-export const makeCheckpoints = (store: ObjectStoreService, options: CheckpointsOptions = {}): CheckpointsService => {
-  const { prefix = "checkpoints/", compression = true, partSize, encryption, labels } = options
+export const makeCheckpoints = <State = unknown>(
+  store: ObjectStoreService,
+  options: CheckpointsOptions<State> = {},
+): CheckpointsService<State> => {
+  const { prefix = "checkpoints/", compression = true, partSize, encryption, labels, schema } = options
   const metrics = options.metrics ?? new CheckpointMetrics()
   const ids = new Ids()
   const format: RecordFormat<Uint8Array> = {
@@ -92,19 +96,20 @@ export const makeCheckpoints = (store: ObjectStoreService, options: CheckpointsO
   ): Effect.Effect<A, E> =>
     metrics.measure(operation, [prefix, ...parts.filter((part) => part !== undefined)], effect, labels)
 
-  const parse = ({ key, value, info }: Found<Uint8Array>): Effect.Effect<Checkpoint, StoreError> =>
-    Effect.tryPromise({
-      try: async () => {
-        const { version, state, metadata, timestamp, parent, ...other } = await parseCheckpoint(value)
-        metrics.add("bytes_transferred", info.size)
-        // A copied object has another id inside than its key.
-        const { thread, id } = nameOf(prefix, key) ?? { thread: "", id: version }
-        return { thread, id, state, metadata, parent: parent ?? undefined, timestamp, other, info }
-      },
-      catch: (cause) => corruptRecord(key, bytesFormat.what, cause),
+  const parse = ({ key, value, info }: Found<Uint8Array>): Effect.Effect<Checkpoint<State>, StoreError> =>
+    Effect.gen(function* () {
+      const { version, state: stored, metadata, timestamp, parent, ...other } = yield* Effect.tryPromise({
+        try: () => parseCheckpoint(value),
+        catch: (cause) => corruptRecord(key, bytesFormat.what, cause),
+      })
+      metrics.add("bytes_transferred", info.size)
+      const state = yield* checkPayload(schema, stored, "state", "load", key)
+      // A copied object has another id inside than its key.
+      const { thread, id } = nameOf(prefix, key) ?? { thread: "", id: version }
+      return { thread, id, state, metadata, parent: parent ?? undefined, timestamp, other, info }
     })
 
-  const read = (thread: string, id: string, versionId?: string): Effect.Effect<Checkpoint, StoreError> =>
+  const read = (thread: string, id: string, versionId?: string): Effect.Effect<Checkpoint<State>, StoreError> =>
     Effect.flatMap(readRecord(atVersion(store, versionId), keyOf(thread, id), bytesFormat), parse)
 
   const idOf = (asked: SaveCheckpointOptions): Effect.Effect<string> =>
@@ -113,17 +118,21 @@ export const makeCheckpoints = (store: ObjectStoreService, options: CheckpointsO
       : Effect.succeed(asked.id)
 
   /** Writes a checkpoint's own object. */
-  const write = (thread: string, id: string, item: Omit<CheckpointToSave, "thread">): Effect.Effect<void, StoreError> =>
+  const write = (
+    thread: string,
+    id: string,
+    item: Omit<CheckpointToSave<State>, "thread">,
+  ): Effect.Effect<void, StoreError> =>
     Effect.gen(function* () {
+      const key = keyOf(thread, id)
       const stored: VersionedCheckpoint = {
         ...item.other,
         version: id,
-        state: item.state,
+        state: yield* checkPayload(schema, item.state, "state", "save", key),
         metadata: item.metadata ?? {},
         timestamp: new Date(yield* Clock.currentTimeMillis).toISOString(),
         ...(item.parent === undefined ? {} : { parent: item.parent }),
       }
-      const key = keyOf(thread, id)
       const bytes = yield* Effect.tryPromise({
         try: () => encodeCheckpoint(stored, compression),
         catch: (cause) =>
@@ -138,7 +147,7 @@ export const makeCheckpoints = (store: ObjectStoreService, options: CheckpointsO
   const point = (thread: string, id: string): Effect.Effect<unknown, StoreError> =>
     writeRecord(store, pointerOf(thread), pointerFormat, { checkpoint: id })
 
-  const checkItem = ({ thread, id, parent }: Omit<CheckpointToSave, "state">): Effect.Effect<void, StoreError> =>
+  const checkItem = ({ thread, id, parent }: Omit<CheckpointToSave<State>, "state">): Effect.Effect<void, StoreError> =>
     checkIds("save", { thread, ...(id === undefined ? {} : { id }), ...(parent === undefined ? {} : { parent }) })
 
   /** The names in a thread, newest first. */
@@ -149,7 +158,10 @@ export const makeCheckpoints = (store: ObjectStoreService, options: CheckpointsO
     )
 
   /** The latest checkpoint, given the record that names it. */
-  const newest = (thread: string, named: string | undefined): Effect.Effect<Checkpoint | undefined, StoreError> =>
+  const newest = (
+    thread: string,
+    named: string | undefined,
+  ): Effect.Effect<Checkpoint<State> | undefined, StoreError> =>
     Effect.gen(function* () {
       const found = named === undefined ? undefined : yield* absent(read(thread, named))
       if (found !== undefined) return found
@@ -160,7 +172,7 @@ export const makeCheckpoints = (store: ObjectStoreService, options: CheckpointsO
       return undefined
     })
 
-  const find: CheckpointsService["find"] = (thread, id, { versionId } = {}) =>
+  const find: CheckpointsService<State>["find"] = (thread, id, { versionId } = {}) =>
     Effect.andThen(
       checkIds("load", id === undefined ? { thread } : { thread, id }),
       Effect.suspend(() => {
@@ -176,7 +188,7 @@ export const makeCheckpoints = (store: ObjectStoreService, options: CheckpointsO
       }),
     )
 
-  const load: CheckpointsService["load"] = (thread, id, o) =>
+  const load: CheckpointsService<State>["load"] = (thread, id, o) =>
     Effect.flatMap(
       find(thread, id, o),
       (found) =>
@@ -193,7 +205,7 @@ export const makeCheckpoints = (store: ObjectStoreService, options: CheckpointsO
 
   const update = <E>(
     thread: string,
-    change: (current: Checkpoint | undefined) => Effect.Effect<NextCheckpoint | undefined, E>,
+    change: (current: Checkpoint<State> | undefined) => Effect.Effect<NextCheckpoint<State> | undefined, E>,
   ): Effect.Effect<string | undefined, StoreError | E> =>
     Effect.gen(function* () {
       yield* checkIds("save", { thread })

@@ -51,6 +51,7 @@ export type {
   SaveCheckpointOptions,
 } from "./checkpoint-contract.ts"
 export { makeCheckpoints } from "./checkpoint-service.ts"
+export type { PayloadSchema } from "./payload.ts"
 
 const CheckpointsBase: Context.ServiceClass<Checkpoints, "@holdfast/holdfast/Checkpoints", CheckpointsService> = Context
   .Service<Checkpoints, CheckpointsService>()("@holdfast/holdfast/Checkpoints")
@@ -101,16 +102,16 @@ export class Checkpoints extends CheckpointsBase {
  * for await (const { id } of checkpoints.list("thread-1", { limit: 1 })) console.assert(id === latest.id)
  * ```
  */
-export class CheckpointStore {
-  readonly #service: CheckpointsService
+export class CheckpointStore<State = unknown> {
+  readonly #service: CheckpointsService<State>
 
   /** Checkpoints in a store, which the caller closes. */
-  constructor(store: Store, options?: CheckpointsOptions) {
+  constructor(store: Store, options?: CheckpointsOptions<State>) {
     this.#service = makeCheckpoints(store.service, options)
   }
 
   /** The same for Effect code. */
-  get service(): CheckpointsService {
+  get service(): CheckpointsService<State> {
     return this.#service
   }
 
@@ -120,12 +121,12 @@ export class CheckpointStore {
   }
 
   /** Saves a checkpoint, whole or not at all, and makes it the thread's latest; its id. */
-  save(thread: string, state: unknown, options?: SaveCheckpointOptions): Promise<string> {
+  save(thread: string, state: State, options?: SaveCheckpointOptions): Promise<string> {
     return run(this.#service.save(thread, state, options))
   }
 
   /** Saves many, eight at a time; their ids in the order given. */
-  saveMany(items: Iterable<CheckpointToSave>): Promise<ReadonlyArray<string>> {
+  saveMany(items: Iterable<CheckpointToSave<State>>): Promise<ReadonlyArray<string>> {
     return run(this.#service.saveMany(items))
   }
 
@@ -136,8 +137,8 @@ export class CheckpointStore {
   update(
     thread: string,
     change: (
-      current: Checkpoint | undefined,
-    ) => NextCheckpoint | undefined | Promise<NextCheckpoint | undefined>,
+      current: Checkpoint<State> | undefined,
+    ) => NextCheckpoint<State> | undefined | Promise<NextCheckpoint<State> | undefined>,
   ): Promise<string | undefined> {
     return run(
       this.#service.update(thread, (current) =>
@@ -149,7 +150,7 @@ export class CheckpointStore {
   }
 
   /** A checkpoint, or the thread's latest; rejects where there is none. */
-  load(thread: string, id?: string, options?: { readonly versionId?: string | undefined }): Promise<Checkpoint> {
+  load(thread: string, id?: string, options?: { readonly versionId?: string | undefined }): Promise<Checkpoint<State>> {
     return run(this.#service.load(thread, id, options))
   }
 
@@ -158,7 +159,7 @@ export class CheckpointStore {
     thread: string,
     id?: string,
     options?: { readonly versionId?: string | undefined },
-  ): Promise<Checkpoint | undefined> {
+  ): Promise<Checkpoint<State> | undefined> {
     return run(this.#service.find(thread, id, options))
   }
 
@@ -178,7 +179,7 @@ export class CheckpointStore {
   }
 
   /** The newest `limit` of a thread, loaded; those that cannot be read are left out. */
-  history(thread: string, options?: { readonly limit?: number | undefined }): AsyncIterable<Checkpoint> {
+  history(thread: string, options?: { readonly limit?: number | undefined }): AsyncIterable<Checkpoint<State>> {
     return { [Symbol.asyncIterator]: () => iterate(this.#service.history(thread, options)) }
   }
 
