@@ -5,6 +5,7 @@ import type { StoreError } from "../error.ts"
 import { open } from "../open.ts"
 import { CheckpointStore } from "./checkpoints.ts"
 import type { PayloadSchema } from "./payload.ts"
+import { SnapshotStore } from "./snapshots.ts"
 
 interface State {
   readonly step: number
@@ -62,6 +63,19 @@ for (const [name, schema] of [["Effect's", byEffect], ["another library's", byHa
     expect((await loose.load("t")).state).toEqual({ steps: 1 })
   })
 }
+
+test("a snapshot's state is held against a schema on both ways", async () => {
+  await using store = await open("mem:")
+  const snapshots = new SnapshotStore(store)
+  await snapshots.snapshot("s", { step: 1, notes: [] }, { schema: byEffect })
+  const { state } = await snapshots.restore("s", { schema: byEffect })
+  const step: number = state.step
+  expect(step).toBe(1)
+  expect((await failure(snapshots.snapshot("s", { step: "1" }, { schema: byEffect }))).reason).toBe("InvalidInput")
+  await snapshots.snapshot("s", { step: "1" })
+  const error = await failure(snapshots.restore("s", { schema: byEffect }))
+  expect([error.reason, error.key]).toEqual(["Corrupt", "s"])
+})
 
 test("what a schema makes of a value is what is stored", async () => {
   await using store = await open("mem:")

@@ -14,12 +14,13 @@ import type { Loaded } from "../load.ts"
 import type { ObjectStoreService } from "../object-store.ts"
 import { FormatError } from "../streams/format-error.ts"
 import { corruptRecord } from "./records.ts"
+import { checkPayload } from "./payload.ts"
 import { type ContainerPiece, containerText, readContainer } from "./snapshot-container.ts"
 import type { SnapshotKey } from "./snapshot-encryption.ts"
 import { type NumberForm, numberForms, SnapshotHash } from "./snapshot-hash.ts"
 import { JsonFlaw } from "./snapshot-json.ts"
 import { NewerVersion, readMetadata, type SnapshotMetadata } from "./snapshot-schema.ts"
-import type { RestoreOptions, SnapshotInfo, SnapshotsService } from "./snapshot-service.ts"
+import type { RestoreOptions, RestoreStateOptions, SnapshotInfo, SnapshotsService } from "./snapshot-service.ts"
 
 /** How much of an object is read for its head: the first is enough unless the description is a long one. */
 const headSizes: ReadonlyArray<number> = [16 * 1024, 512 * 1024, 4 * 2 ** 20]
@@ -142,7 +143,7 @@ export const makeReaders = (store: ObjectStoreService, preset: SnapshotKey | und
       return infoOf(path, loaded.info, metadata)
     })
 
-  const restore: SnapshotsService["restore"] = <A>(path: string, o: RestoreOptions = {}) =>
+  const restore: SnapshotsService["restore"] = <A>(path: string, o: RestoreStateOptions<A> = {}) =>
     Effect.suspend(() => {
       const pieces: Array<Uint8Array<ArrayBuffer>> = []
       const keep = (bytes: Uint8Array<ArrayBuffer>, length: number): void => {
@@ -160,9 +161,12 @@ export const makeReaders = (store: ObjectStoreService, preset: SnapshotKey | und
       }
       return Effect.flatMap(verified(path, o, keep), (info) =>
         Effect.tryPromise({
-          try: async () => ({ ...info, state: JSON.parse(await new Blob(pieces).text()) as A }),
+          try: async () => JSON.parse(await new Blob(pieces).text()) as unknown,
           catch: fail(path),
-        }))
+        }).pipe(
+          Effect.flatMap((state) => checkPayload(o.schema, state, "state", "load", path)),
+          Effect.map((state) => ({ ...info, state })),
+        ))
     })
 
   const loadStream: SnapshotsService["loadStream"] = (path, o = {}) =>

@@ -15,6 +15,7 @@ import { StoreError } from "../error.ts"
 import { flawError, keyFlaw as pathFlaw } from "../key.ts"
 import type { ObjectStoreService } from "../object-store.ts"
 import { type ByteReader, openSource, type Source } from "../streams/source.ts"
+import { checkPayload } from "./payload.ts"
 import { containerBytes, containerJson, normalised } from "./snapshot-container.ts"
 import { keyFlaw } from "./snapshot-encryption.ts"
 import { hashOf, SnapshotHash } from "./snapshot-hash.ts"
@@ -118,13 +119,14 @@ export const makeSavers = (store: ObjectStoreService, preset: SnapshotsOptions):
       path,
       o,
       Effect.flatMap(
-        Effect.tryPromise({
-          try: async () => {
-            const normal = normalJson(jsonOf(state, o.redact))
-            return { normal, hash: await hashOf(normal) }
-          },
-          catch: (cause) => invalid(path, `this state cannot be saved as JSON: ${(cause as Error).message}`, cause),
-        }),
+        Effect.flatMap(checkPayload(o.schema, state, "state", "save", path), (fitting) =>
+          Effect.tryPromise({
+            try: async () => {
+              const normal = normalJson(jsonOf(fitting, o.redact))
+              return { normal, hash: await hashOf(normal) }
+            },
+            catch: (cause) => invalid(path, `this state cannot be saved as JSON: ${(cause as Error).message}`, cause),
+          })),
         ({ normal, hash }) => saveContainer(path, o, { hash, length: normal.length }, [normal]),
       ),
     )

@@ -9,6 +9,7 @@ import type { WriteCondition } from "../backend.ts"
 import type { StoreError } from "../error.ts"
 import type { CallOptions } from "../options.ts"
 import type { Source } from "../streams/source.ts"
+import type { PayloadSchema } from "./payload.ts"
 import type { SnapshotKey } from "./snapshot-encryption.ts"
 import type { Redact } from "./snapshot-redact.ts"
 import type { SnapshotMetadata } from "./snapshot-schema.ts"
@@ -48,6 +49,8 @@ export interface SaveStreamOptions extends SnapshotFields, SnapshotsOptions, Wri
 
 /** Options of {@link SnapshotsService.snapshot}. */
 export interface SnapshotOptions extends SaveStreamOptions {
+  /** What the state must look like; another is `InvalidInput`. Default: any value. */
+  readonly schema?: PayloadSchema<unknown> | undefined
   /** What is not to be stored. It is left out before the hash is taken. Default: nothing. */
   readonly redact?: Redact | undefined
 }
@@ -56,6 +59,15 @@ export interface SnapshotOptions extends SaveStreamOptions {
 export interface RestoreOptions extends CallOptions, Pick<SnapshotsOptions, "encryptionKey"> {
   /** This version instead of the current one; needs a store that keeps versions. */
   readonly versionId?: string | undefined
+}
+
+/** Options of {@link SnapshotsService.restore}. */
+export interface RestoreStateOptions<A = unknown> extends RestoreOptions {
+  /**
+   * What the state must look like; another is `Corrupt`. A schema of Effect, Zod or any other library that follows
+   * Standard Schema. Default: the type is the caller's claim.
+   */
+  readonly schema?: PayloadSchema<A> | undefined
 }
 
 /** A snapshot that is there. */
@@ -72,7 +84,7 @@ export interface SnapshotInfo {
 
 /** A snapshot with the state in it. */
 export interface Restored<A = unknown> extends SnapshotInfo {
-  /** The state. Its type is the caller's claim: check it with a schema. */
+  /** The state. Without a schema its type is the caller's claim. */
   readonly state: A
 }
 
@@ -134,7 +146,10 @@ export interface SnapshotsService {
     options?: SaveStreamOptions,
   ) => Effect.Effect<SnapshotInfo, StoreError>
   /** Loads a snapshot and checks it. Another hash than it says is `Corrupt`. */
-  readonly restore: <A = unknown>(path: string, options?: RestoreOptions) => Effect.Effect<Restored<A>, StoreError>
+  readonly restore: <A = unknown>(
+    path: string,
+    options?: RestoreStateOptions<A>,
+  ) => Effect.Effect<Restored<A>, StoreError>
   /** Begins to load a snapshot: what it says now, its state as it is read. */
   readonly loadStream: (path: string, options?: RestoreOptions) => Effect.Effect<SnapshotStream, StoreError>
   /** Reads the head of a snapshot, and says what it says about itself. The state is not read and not checked. */

@@ -20,6 +20,7 @@ import type {
   ListedSnapshot,
   Restored,
   RestoreOptions,
+  RestoreStateOptions,
   SaveStreamOptions,
   SnapshotInfo,
   SnapshotOptions,
@@ -163,8 +164,8 @@ export class SnapshotStore {
   }
 
   /** Loads a snapshot and checks it. */
-  restore<A = unknown>(path: string, options?: RestoreOptions): Promise<Restored<A>> {
-    return run(this.#service.restore<A>(path, options))
+  restore<A = unknown>(path: string, options?: RestoreStateOptions<A>): Promise<Restored<A>> {
+    return run(this.#service.restore(path, options))
   }
 
   /** Begins to load a snapshot; its body ends well only when its hash is right. */
