@@ -52,7 +52,9 @@ export interface Migrated {
 
 /** How many objects, and their stored bytes. */
 export interface MigrateCount {
+  /** How many. */
   readonly objects: number
+  /** Their stored bytes. */
   readonly bytes: number
 }
 

@@ -60,7 +60,7 @@ const memory: PlaceKind = {
       name: "memory",
       root: undefined,
       open: () => openBackend(Effect.succeed(backend)),
-      [Symbol.asyncDispose]: async () => {},
+      [Symbol.asyncDispose]: () => Promise.resolve(),
     }
   },
 }
@@ -81,17 +81,17 @@ const disk: PlaceKind = {
 
 const peer: PlaceKind = {
   name: "peer",
-  fresh: async () => {
+  fresh: () => {
     const server = makeS3Peer({ seed: 1 })
-    return {
+    return Promise.resolve({
       name: "peer",
       root: undefined,
       open: () =>
         openBackend(
           S3.make({ bucket: "test", region: "us-east-1", profile: "aws", fetch: server.fetch, ...peerCredentials }),
         ),
-      [Symbol.asyncDispose]: async () => {},
-    }
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    })
   },
 }
 
