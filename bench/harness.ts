@@ -36,7 +36,7 @@ export interface Sample {
 export interface Measured {
   readonly variant: string
   readonly runtime: string
-  readonly unit: "MB/s" | "objects/s"
+  readonly unit: "MB/s" | "objects/s" | "turns/s"
   readonly rates: ReadonlyArray<number>
   /** Of the process that measures; for a tool that it starts this says nothing. */
   readonly peakMiB: number
@@ -45,6 +45,12 @@ export interface Measured {
   readonly blockedMs?: number
   /** See {@link Variant.bar}. */
   readonly bar?: number
+  /** Requests of one round by their names, where the worker counted them: the most of all rounds. */
+  readonly requests?: Readonly<Record<string, number>>
+  /** What one round did, in objects or turns; said where requests are. */
+  readonly work?: number
+  /** What was left on the disk, in MiB, where the worker looked. */
+  readonly storedMiB?: number
 }
 
 /** A figure that stands alone, and the most that it may be. */
@@ -67,9 +73,11 @@ export interface WorkerResult extends Sample {
   readonly peak: number
   readonly cpu: number
   readonly blocked?: number
+  readonly requests?: Readonly<Record<string, number>>
+  readonly stored?: number
 }
 
-const once = async (variant: Variant, folder: string): Promise<WorkerResult> => {
+const once = async <R>(variant: Variant, folder: string): Promise<R> => {
   const [program, ...first] = variant.runtime === "bun" ? bun() : deno()
   const flags = variant.runtime === "bun" ? [] : ["run", "-A", "--no-check"]
   const { stdout } = await promisify(execFile)(
@@ -77,21 +85,28 @@ const once = async (variant: Variant, folder: string): Promise<WorkerResult> => 
     [...first, ...flags, `${root}bench/workers/${variant.worker}`, folder, ...variant.args],
     { env: { ...process.env, HOLDFAST_CHECKOUT: variant.checkout ?? root }, maxBuffer: 2 ** 24 },
   )
-  return JSON.parse(stdout) as WorkerResult
+  return JSON.parse(stdout) as R
 }
 
-/** Runs variants `rounds` times, interleaved; each one's results. */
-export const measure = async (
+/** How often variants are run, and the folder that their workers are given. */
+export interface MeasureOptions {
+  readonly rounds: number
+  readonly folder: string
+  /** A round beforehand, which warms caches and is not counted. Default `true`. */
+  readonly warmUp?: boolean
+}
+
+/** Runs variants `rounds` times, interleaved; each one's results, which are {@link WorkerResult}s unless said. */
+export const measure = async <R = WorkerResult>(
   variants: ReadonlyArray<Variant>,
-  options: { readonly rounds: number; readonly folder: string },
-): Promise<ReadonlyArray<ReadonlyArray<WorkerResult>>> => {
-  const results = variants.map((): Array<WorkerResult> => [])
-  for (let round = -1; round < options.rounds; round++) {
+  { rounds, folder, warmUp = true }: MeasureOptions,
+): Promise<ReadonlyArray<ReadonlyArray<R>>> => {
+  const results = variants.map((): Array<R> => [])
+  for (let round = warmUp ? -1 : 0; round < rounds; round++) {
     const order = variants.map((_, i) => i)
     if (round % 2 !== 0) order.reverse()
     for (const i of order) {
-      const result = await once(variants[i]!, options.folder)
-      // The first round warms caches and is not counted.
+      const result = await once<R>(variants[i]!, folder)
       if (round >= 0) results[i]!.push(result)
     }
   }
@@ -103,10 +118,18 @@ export const compare = async (
   question: string,
   unit: Measured["unit"],
   variants: ReadonlyArray<Variant>,
-  options: { readonly rounds: number; readonly folder: string },
+  options: MeasureOptions,
 ): Promise<ReadonlyArray<Measured>> => {
   console.log(`\n${question}`)
-  const results = await measure(variants, options)
+  return summarize(unit, variants, await measure(variants, options))
+}
+
+/** What the results of a question come to. Prints it. */
+export const summarize = (
+  unit: Measured["unit"],
+  variants: ReadonlyArray<Variant>,
+  results: ReadonlyArray<ReadonlyArray<WorkerResult>>,
+): ReadonlyArray<Measured> => {
   const measured = variants.map((variant, i): Measured => ({
     variant: variant.name,
     runtime: variant.runtime,
@@ -118,10 +141,32 @@ export const compare = async (
       ? {}
       : { blockedMs: Math.round(median(results[i]!.map((result) => result.blocked ?? 0))) }),
     ...(variant.bar === undefined ? {} : { bar: variant.bar }),
+    ...counts(results[i]!),
   }))
   for (const row of measured) console.log(line(row, measured[0]!))
   return measured
 }
+
+const counts = (results: ReadonlyArray<WorkerResult>): Pick<Measured, "requests" | "work" | "storedMiB"> => {
+  const [first] = results
+  const requests: Record<string, number> = {}
+  for (const result of results) {
+    for (const [name, count] of Object.entries(result.requests ?? {})) {
+      requests[name] = Math.max(requests[name] ?? 0, count)
+    }
+  }
+  return {
+    ...(first?.requests === undefined ? {} : { requests, work: first.work }),
+    ...(first?.stored === undefined
+      ? {}
+      : { storedMiB: Math.round(median(results.map(({ stored = 0 }) => stored)) / 2 ** 20) }),
+  }
+}
+
+/** Requests as words: those of each object or turn, else those of all of them together. */
+export const requestsLine = ({ requests = {}, work = 1 }: Measured): string =>
+  Object.entries(requests).toSorted(([a], [b]) => a < b ? -1 : 1)
+    .map(([name, count]) => count % work === 0 ? `${count / work} ${name} each` : `${count} ${name}`).join(", ")
 
 /** Ratios pair by pair: the machine's speed drifts, the ratio of neighbours much less. */
 export const ratio = (row: Measured, against: Measured): number =>
@@ -136,6 +181,8 @@ const line = (row: Measured, first: Measured): string =>
     `${row.cpuSeconds.toFixed(2).padStart(6)} s cpu`,
     ...(row.blockedMs === undefined ? [] : [`${row.blockedMs.toString().padStart(4)} ms blocked`]),
     ...(row.bar === undefined ? [] : [`${ratio(first, row) < row.bar ? "MISSES" : "reaches"} ${row.bar} ×`]),
+    ...(row.requests === undefined ? [] : [requestsLine(row)]),
+    ...(row.storedMiB === undefined ? [] : [`${row.storedMiB} MiB stored`]),
   ].join("  ")
 
 /** A run of the benchmarks, as it is kept in `bench/results/`. */

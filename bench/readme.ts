@@ -5,17 +5,21 @@
  */
 import { readFile, writeFile } from "node:fs/promises"
 import { root } from "../scripts/tools.ts"
-import { limitLine, type Measured, median, ratio, type Report } from "./harness.ts"
+import { limitLine, type Measured, median, ratio, type Report, requestsLine } from "./harness.ts"
 
 /** The table of a report, as README shows it. */
 export const table = (report: Report): string =>
   [
-    ...(report.questions.some(({ rows }) => rows.length > 3) ? byClient(report) : byPair(report)),
+    ...(report.suite === "agents" ? byPlace(report) : [
+      ...report.questions.some(({ rows }) => rows.length > 3) ? byClient(report) : byPair(report),
+      ...limits(report),
+    ]),
     "",
-    ...(report.limits ?? []).map((limit) => `- ${limitLine(limit)}`),
-    ...(report.limits === undefined ? [] : [""]),
     footnote(report),
   ].join("\n")
+
+const limits = ({ limits }: Report): ReadonlyArray<string> =>
+  limits === undefined ? [] : ["", ...limits.map((limit) => `- ${limitLine(limit)}`)]
 
 const rate = (row: Measured): string => `${Math.round(median(row.rates)).toLocaleString("en")} ${row.unit}`
 
@@ -55,6 +59,32 @@ const byPair = (report: Report): ReadonlyArray<string> => {
     ...rows,
   ]
 }
+
+/** A column for each place, and one for the requests, which all places should need alike; then tables of savers. */
+const byPlace = ({ suite, questions }: Report): ReadonlyArray<string> => {
+  const steps = questions.filter(({ rows }) => rows[0]!.unit !== "turns/s")
+  const places = steps[0]!.rows.map(({ variant }) => variant)
+  return [
+    `| ${suite} | ${places.join(" | ")} | requests |`,
+    `|---${"|---".repeat(places.length)}|---|`,
+    ...steps.map(({ question, rows }) => {
+      const requests = [...new Set(rows.map(requestsLine))].join("; ")
+      return `| ${question} | ${rows.map(rate).join(" | ")} | ${requests} |`
+    }),
+    ...questions.filter((question) => !steps.includes(question)).flatMap(bySaver),
+  ]
+}
+
+const bySaver = ({ question, rows }: Report["questions"][number]): ReadonlyArray<string> => [
+  "",
+  `| ${question} | speed | ${rows[0]!.variant} to it | processor | stored |`,
+  "|---|---|---|---|---|",
+  ...rows.map((row) => {
+    const stored = row.storedMiB === undefined ? "" : `${row.storedMiB} MiB`
+    const multiple = row === rows[0] ? "" : `${ratio(rows[0]!, row).toFixed(2)} ×`
+    return `| ${row.variant} | ${rate(row)} | ${multiple} | ${row.cpuSeconds.toFixed(1)} s | ${stored} |`
+  }),
+]
 
 const footnote = (report: Report): string => {
   const versions = Object.entries(report.versions).map(([name, version]) => `${name} ${version}`).join(", ")
