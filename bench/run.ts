@@ -1,5 +1,5 @@
 /**
- * `bun run bench [disk|codecs|s3|agents …] [--rounds N] [--size MiB] [--objects N] [--against REF] [--keep]`
+ * `bun run bench [disk|codecs|s3|http|agents …] [--rounds N] [--size MiB] [--objects N] [--against REF] [--keep]`
  *
  * Runs the suites named, or all. Prints every figure; `--keep` also writes `bench/results/` and the tables of README.
  * With `--against` a git ref of Holdfast is measured in the same rounds, on the disk.
@@ -16,10 +16,11 @@ import { agents } from "./agents.ts"
 import { codecs } from "./codecs.ts"
 import { disk } from "./disk.ts"
 import { keep, limitLine, type Report } from "./harness.ts"
+import { http } from "./http.ts"
 import { writeReadme } from "./readme.ts"
 import { s3 } from "./s3.ts"
 
-const suites = ["disk", "codecs", "s3", "agents"] as const
+const suites = ["disk", "codecs", "s3", "http", "agents"] as const
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -63,6 +64,9 @@ try {
     await kept("codecs", { questions: await codecs({ rounds, bytes: Math.min(bytes, 512 * 2 ** 20) }) })
   }
   if (wanted("s3")) await kept("s3", await s3({ rounds: Math.min(rounds, 3), bytes, objects, folder }))
+  if (wanted("http")) {
+    await kept("http", { questions: await http({ rounds, bytes, objects, folder: `${folder}/http` }) })
+  }
   if (wanted("agents")) await kept("agents", await agents({ rounds: Math.min(rounds, 3), objects, folder }))
 } finally {
   if (values.against !== undefined) {

@@ -31,6 +31,7 @@ export interface OpenOptions extends StoreOptions {
  *   `R2_SECRET_ACCESS_KEY`
  * - `https://host/base`: behind a Holdfast server, which is asked once what its store can do; a token comes from
  *   `HOLDFAST_TOKEN`; calls are tried again for 30 s, so that the server may be restarted meanwhile
+ * - `webdav+https://host/folder`: a folder on a WebDAV server; `WEBDAV_USER` and `WEBDAV_PASSWORD`, or `WEBDAV_TOKEN`
  *
  * Opening asks nothing of any other service and changes nothing: a folder is made by the first save, a bucket must be there.
  *
@@ -76,6 +77,8 @@ const backendOf = async (location: Location): Promise<Effect.Effect<Backend, Sto
       return (await import("./backends/s3/mod.ts")).make(location.options as S3Options)
     case "remote":
       return (await import("./backends/http/mod.ts")).make(location.options)
+    case "webdav":
+      return (await import("./backends/webdav/mod.ts")).make(location.options)
     case "r2":
       return (await import("./backends/s3/r2.ts")).make(location.options as R2Options)
   }

@@ -126,6 +126,20 @@ test("an http or https URL names a server, and its token comes from the environm
   expect(optionsOf("http://127.0.0.1:8000/store")).toEqual({ url: "http://127.0.0.1:8000/store" })
 })
 
+test("a webdav+http or webdav+https URL names a folder of a server, and who asks comes from the environment", () => {
+  const env = { WEBDAV_USER: "u", WEBDAV_PASSWORD: "p" }
+  expect(optionsOf("webdav+https://dav.example/files/u", env)).toEqual({
+    url: "https://dav.example/files/u",
+    user: "u",
+    password: "p",
+  })
+  expect(optionsOf("webdav+http://127.0.0.1:8000", { WEBDAV_TOKEN: "t" })).toEqual({
+    url: "http://127.0.0.1:8000",
+    token: "t",
+  })
+  expect(parseStoreUrl("webdav+http://127.0.0.1:8000", {}).kind).toBe("webdav")
+})
+
 test("what is wrong with a URL is said with what to write instead, and its secrets are not repeated", () => {
   const wrong: ReadonlyArray<readonly [url: string, part: string]> = [
     ["s3:", "AWS_S3_BUCKET"],
@@ -140,6 +154,9 @@ test("what is wrong with a URL is said with what to write instead, and its secre
     ["https://canary@example.com/store", "HOLDFAST_TOKEN"],
     ["https://example.com/store?token=canary", "HOLDFAST_TOKEN"],
     ["https://", '"https://host/base"'],
+    ["webdav+https://u:canary@example.com/store", "WEBDAV_PASSWORD"],
+    ["webdav+https://example.com/store?token=canary", "WEBDAV_TOKEN"],
+    ["webdav+https://", '"webdav+https://host/folder"'],
   ]
   for (const [url, part] of wrong) {
     const error = refusal(url)

@@ -43,6 +43,14 @@ export interface R2Location {
   readonly secretAccessKey?: string | undefined
 }
 
+/** A folder on a WebDAV server, likewise. */
+export interface WebdavLocation {
+  readonly url: string
+  readonly user?: string | undefined
+  readonly password?: string | undefined
+  readonly token?: string | undefined
+}
+
 /** What a store URL means. */
 export type Location =
   | { readonly kind: "memory" }
@@ -50,11 +58,14 @@ export type Location =
   | { readonly kind: "s3"; readonly options: S3Location; readonly encryption: EncryptionInput | undefined }
   | { readonly kind: "r2"; readonly options: R2Location }
   | { readonly kind: "remote"; readonly options: { readonly url: string; readonly token: string | undefined } }
+  | { readonly kind: "webdav"; readonly options: WebdavLocation }
 
 const config = (detail: string, hint: string): StoreError =>
   new StoreError({ reason: "Config", detail, hint, operation: "open" })
 
-const examples = 'use "file:PATH", "mem:", "s3://bucket/prefix", "r2://account/bucket/prefix" or "https://host/base"'
+const examples =
+  'use "file:PATH", "mem:", "s3://bucket/prefix", "r2://account/bucket/prefix", "https://host/base" or ' +
+  '"webdav+https://host/folder"'
 
 /** Reads a store URL. Throws a `Config` error that says what to write instead. */
 export const parseStoreUrl = (url: string, env: Environment): Location => {
@@ -73,6 +84,9 @@ export const parseStoreUrl = (url: string, env: Environment): Location => {
     case "http":
     case "https":
       return remote(url, env)
+    case "webdav+http":
+    case "webdav+https":
+      return webdav(url.slice("webdav+".length), env)
     case undefined:
       throw config(
         `${JSON.stringify(url)} is not a store URL: it has no scheme`,
@@ -232,16 +246,38 @@ const r2 = (rest: string, env: Environment): Location => {
   }
 }
 
-const remote = (url: string, env: Environment): Location => {
-  if (!URL.canParse(url)) throw config("this is no http or https URL", 'write "https://host/base"')
+/** The URL of a server. `secrets` says where those belong that people put into URLs. */
+const serverUrl = (what: string, url: string, example: string, secrets: string): string => {
+  if (!URL.canParse(url)) throw config("this is no http or https URL", `write "${example}"`)
   const { username, password, search, hash } = new URL(url)
   if (username !== "" || password !== "" || search !== "" || hash !== "") {
-    throw config(
-      "the URL of a Holdfast server holds a user, a query or a fragment",
-      "leave them out; a token comes from HOLDFAST_TOKEN, or is passed in code",
-    )
+    throw config(`the URL of a ${what} holds a user, a query or a fragment`, `leave them out; ${secrets}`)
   }
-  return { kind: "remote", options: { url, token: first(env, "HOLDFAST_TOKEN") } }
+  return url
+}
+
+const remote = (url: string, env: Environment): Location => {
+  const secrets = "a token comes from HOLDFAST_TOKEN, or is passed in code"
+  return {
+    kind: "remote",
+    options: {
+      url: serverUrl("Holdfast server", url, "https://host/base", secrets),
+      token: first(env, "HOLDFAST_TOKEN"),
+    },
+  }
+}
+
+const webdav = (url: string, env: Environment): Location => {
+  const secrets = "WEBDAV_USER and WEBDAV_PASSWORD, or WEBDAV_TOKEN, say who asks, or are passed in code"
+  return {
+    kind: "webdav",
+    options: {
+      url: serverUrl("WebDAV server", url, "webdav+https://host/folder", secrets),
+      user: first(env, "WEBDAV_USER"),
+      password: first(env, "WEBDAV_PASSWORD"),
+      token: first(env, "WEBDAV_TOKEN"),
+    },
+  }
 }
 
 /** A key that the environment names for this kind of store; without one the backend looks where Amazon's tools do. */

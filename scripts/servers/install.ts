@@ -20,6 +20,7 @@ const packages: Readonly<Record<string, { readonly programs: ReadonlyArray<strin
   awscli: { programs: ["aws"], names: "awscli" },
   rclone: { programs: ["rclone"], names: "rclone" },
   s3cmd: { programs: ["s3cmd"], names: "s3cmd" },
+  nginx: { programs: ["nginx"], names: "nginx-light libnginx-mod-http-dav-ext" },
 }
 
 const say = (name: string, what: string): void => console.log(`${name}: ${what}`)
@@ -28,7 +29,9 @@ const lastLine = (output: string): string => output.trim().split("\n").at(-1) ??
 
 const installPackages = async (): Promise<void> => {
   const wanted = Object.entries(packages).filter(([name, { programs }]) => {
-    const there = programs.every((program) => existsSync(`/usr/bin/${program}`))
+    const there = programs.every((program) =>
+      ["/usr/bin", "/usr/sbin"].some((folder) => existsSync(`${folder}/${program}`))
+    )
     if (there) say(name, "is there")
     return !there
   })
@@ -41,7 +44,8 @@ const installPackages = async (): Promise<void> => {
   const names = wanted.flatMap(([, { names }]) => names.split(" "))
   const apt = async (...args: ReadonlyArray<string>) =>
     await run(["timeout", "300", "apt-get", "-o", "DPkg::Lock::Timeout=120", ...args], {
-      env: { DEBIAN_FRONTEND: "noninteractive" },
+      // The run level of a machine without services: nothing that is installed is to be started.
+      env: { DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" },
       quiet: true,
     })
   if (why === undefined) {

@@ -33,11 +33,23 @@ const verbs = [
   "snapshot restore",
   "snapshot rm",
   "snapshot health",
+  "doc",
+  "doc create",
+  "doc ls",
+  "doc show",
+  "doc versions",
+  "doc rm",
+  "doc export",
+  "doc import",
+  "doc cp",
+  "doc audit",
   "versions",
   "restore",
   "uploads",
   "uploads ls",
   "uploads abort",
+  // What serve itself shows never ends; serve.test.ts looks at it.
+  "serve token",
   "doctor",
 ]
 

@@ -6,6 +6,7 @@
  *     holdfast verify KEY...          holdfast versions [PREFIX]      holdfast restore KEY VERSION
  *     holdfast presign KEY            holdfast uploads ls|abort       holdfast doctor
  *     holdfast migrate SRC DST
+ *     holdfast serve                  holdfast serve token FILE
  *
  * This file wires the verbs together and decides how the process ends. Data goes to stdout, everything else to
  * stderr; the exit codes are in `exit.ts`. The first signal interrupts the verb, which then cleans up; the second
@@ -28,6 +29,7 @@ import manifest from "../../deno.json" with { type: "json" }
 import { StoreError } from "../error.ts"
 import { checkpoint } from "./checkpoint.ts"
 import { copy, move } from "./copy.ts"
+import { doc } from "./doc.ts"
 import { doctor } from "./doctor.ts"
 import {
   BrokenPipe,
@@ -50,6 +52,7 @@ import { errIsTerminal, outIsTerminal, printable, printError, writeErr, writeOut
 import { presign } from "./presign.ts"
 import { rm } from "./remove.ts"
 import { save } from "./save.ts"
+import { serve } from "./serve.ts"
 import { snapshot } from "./snapshot.ts"
 import { stat } from "./stat.ts"
 import { uploads } from "./uploads.ts"
@@ -75,8 +78,8 @@ const holdfast = Command.make("holdfast").pipe(
   Command.withSubcommands([
     { group: "Bytes", commands: [save, load] },
     { group: "Objects", commands: [list, stat, verify, rm, copy, move, presign] },
-    { group: "Agent state", commands: [job, checkpoint, snapshot] },
-    { group: "Stores", commands: [migrate, versions, restore, uploads, doctor] },
+    { group: "Agent state", commands: [job, checkpoint, snapshot, doc] },
+    { group: "Stores", commands: [migrate, versions, restore, uploads, serve, doctor] },
   ]),
   Command.withGlobalFlags([StoreUrl, Json, Quiet]),
 )

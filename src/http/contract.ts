@@ -2,7 +2,7 @@
  * The calls of a backend, served one by one to another Holdfast: stored bytes, write ids and checksums as they are.
  *
  * A backend takes for granted that what reaches it has been checked, so everything that comes over the wire is checked
- * here again, as the engine would have done; and a CRC-32 is computed anew before the store is asked to keep the bytes.
+ * here again, as the engine would have done; and so is the CRC-32 of the bytes, where the store does not do that itself.
  *
  * @module
  */
@@ -84,7 +84,7 @@ const served = (capabilities: Capabilities): Capabilities => {
       // Each part costs a request, and on disk a flush: half as many are a third faster.
       recommendedSize: Math.min(size(parts.maxSize), Math.max(parts.recommendedSize, usualPart)),
       // One part is received while another is stored.
-      concurrency: parts.sequential ? 1 : Math.max(2, parts.concurrency),
+      concurrency: parts.sequential ? 1 : Math.min(3, Math.max(2, parts.concurrency)),
     },
     maxPut: size(maxPut),
     conditional,
@@ -212,7 +212,8 @@ export const serveContract = (backend: Backend, limits: ReceiveLimits): Contract
       const detail = `the bytes have the CRC-32 ${formatCrc32(actual)}, ${formatCrc32(announced ?? 0)} was announced`
       return Effect.fail(new StoreError({ reason: "Corrupt", operation, key, detail }))
     }
-    return run(pieces.receive(key, request, size, limits, checked), request.signal)
+    const twice = capabilities.enforcedChecksum
+    return run(pieces.receive(key, request, size, limits, twice ? use : checked), request.signal)
   }
 
   return {

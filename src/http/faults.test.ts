@@ -332,6 +332,19 @@ test("fault 151: an upload whose client leaves ends, and its parts are freed", a
   )
 })
 
+test("fault 151: a body that breaks where its sender is still there may be sent again, and says so", async () => {
+  await using store = await openBackend(Memory.make(), { policy: { retry: "none" } })
+  const routes = storeRoutes(store, { authorize: () => true })
+  const broken = new ReadableStream<Uint8Array>({
+    pull: (controller) => controller.error(new Error("what is between us has gone")),
+  }, { highWaterMark: 0 })
+  const init = { method: "PUT", body: broken, duplex: "half" } as RequestInit
+  const reply = await routes.fetch(new Request("http://localhost/o/a", init))
+  expect(reply.status).toBe(400)
+  expect(await reply.json()).toMatchObject({ code: "Aborted", transient: true, ambiguous: false })
+  expect(await left(store)).toEqual([])
+})
+
 test("fault 153: a stored page cannot run in the server's origin, nor a name break out of its header", () =>
   serve(async ({ port, store }) => {
     const key = 'pages/"x";filename=evil.html é%0d%0aset-cookie: a=b'

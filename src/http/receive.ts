@@ -247,10 +247,10 @@ export const saveRequest = async (
 export const maxPiece: number = 64 * MiB
 
 /** Bytes of all requests together that are held in memory. Further ones wait, and so do their senders. */
-const budget = 256 * MiB
+const budget = maxPiece
 
 /** Idle buffers that are kept for the next requests. */
-const idleBytes = 64 * MiB
+const idleBytes = 32 * MiB
 
 /** Receives pieces whole, in buffers that are used again. */
 export class PieceReceiver {

@@ -39,6 +39,15 @@ export const moveObject = (
       }
     }
     const ifMatch = store.capabilities.conditional.remove && !etag.startsWith("W/") ? etag : undefined
-    yield* store.remove(from, { ifMatch })
+    yield* Effect.catchIf(
+      store.remove(from, { ifMatch }),
+      (error) => error.reason === "PreconditionFailed",
+      // Another program that moves it has been faster, unless something else is there by now.
+      (error) =>
+        Effect.flatMap(
+          store.exists(from),
+          (there) => there ? Effect.fail(error.with({ reason: "Conflict", hint: undefined })) : Effect.void,
+        ),
+    )
     return true
   })

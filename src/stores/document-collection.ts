@@ -2,8 +2,7 @@
  * The verbs on the documents, or the agents, of a store.
  *
  * A version is one object that is created once and never replaced, so each verb that writes is one conditional write,
- * whatever else happens around it: who dies half-way leaves the old state or the new one. Whatever is read has been held
- * against its key, its `jacsSha256` and, with a verifier, its signature.
+ * whatever else happens around it: who dies half-way leaves the old state or the new one.
  *
  * @module
  */
@@ -12,10 +11,8 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import { LRUCache } from "lru-cache"
 import { StoreError } from "../error.ts"
 import type { ObjectStoreService } from "../object-store.ts"
-import { utf8Length } from "../streams/utf8.ts"
 import { moveObject } from "./document-archive.ts"
 import { attach, checkFiles, fileOf, openFile } from "./document-files.ts"
 import {
@@ -28,12 +25,10 @@ import {
   firstVersion,
   inSuccession,
   keyOf,
-  lastOfRuns,
   nextVersion,
   olderKeyOf,
-  prefixesOf,
-  refOf,
 } from "./document-names.ts"
+import { inFlight, makeReader, maxRounds, nounOf, type Stored } from "./document-reading.ts"
 import { checkDocument, type Document, parseDocument } from "./document-schema.ts"
 import type {
   DocumentCollectionService,
@@ -42,22 +37,8 @@ import type {
   DocumentsOptions,
   DocumentWriteOptions,
 } from "./document-service.ts"
-import { canonicalJson, checkSignature, documentSha256, olderDocumentSha256, sealed } from "./document-signature.ts"
-import { corruptRecord, lostRace, readRecord, type RecordFormat, writeRecord } from "./records.ts"
-
-/** A document, and the text that it was read from. */
-interface Stored {
-  readonly document: Document
-  readonly text: string
-}
-
-const what: Readonly<Record<DocumentKind, string>> = { documents: "document", agents: "agent" }
-
-/** Documents that are read or written at a time: enough to hide a round trip of tens of milliseconds. */
-const inFlight = 16
-
-/** How often an update starts again because another writer was faster. */
-const maxRounds = 100
+import { canonicalJson, sealed } from "./document-signature.ts"
+import { lostRace, writeRecord } from "./records.ts"
 
 const defaultSchema = "https://hai.ai/schemas/header/v1/header.schema.json"
 
@@ -79,18 +60,10 @@ export const makeCollection = (
   kind: DocumentKind,
   options: DocumentsOptions = {},
 ): DocumentCollectionService => {
-  const { signer, verifier } = options
-  const format: RecordFormat<Stored> = {
-    what: what[kind],
-    encode: ({ text }) => text,
-    decode: (bytes) => ({ document: parseDocument(bytes), text: new TextDecoder().decode(bytes) }),
-  }
-  const cache = options.cache === undefined ? undefined : new LRUCache<string, string>({
-    max: options.cache.count ?? 100,
-    maxSize: options.cache.bytes ?? 16 * 2 ** 20,
-    sizeCalculation: utf8Length,
-  })
-
+  const { signer } = options
+  const noun = nounOf[kind]
+  const reader = makeReader(store, kind, options)
+  const { format, check, read, entries, latest, archived } = reader
   const failure = (
     reason: StoreError["reason"],
     operation: string,
@@ -104,103 +77,20 @@ export const makeCollection = (
 
   const now: Effect.Effect<Date> = Effect.map(Clock.currentTimeMillis, (millis) => new Date(millis))
 
-  /** Holds a document against its digest and signature. */
-  const checkSeal = (document: Document, text: string, key: string) =>
-    Effect.gen(function* () {
-      const corrupt = (detail: string): StoreError =>
-        failure("Corrupt", "load", `the ${what[kind]} is not as it was signed or saved: ${detail}`, { key })
-      if (document.jacsSha256 === undefined) return yield* Effect.fail(corrupt("it has no jacsSha256"))
-      const sha256 = yield* Effect.tryPromise({ try: () => documentSha256(document), catch: () => corrupt("no JSON") })
-      if (sha256 !== document.jacsSha256) {
-        const older = yield* Effect.promise(() => olderDocumentSha256(text))
-        if (older !== document.jacsSha256) {
-          return yield* Effect.fail(corrupt("its jacsSha256 is not that of its content"))
-        }
-      }
-      if (verifier === undefined) return "unchecked" as const
-      const { state, detail } = yield* Effect.tryPromise({
-        try: () => checkSignature(document, verifier, options),
-        catch: (cause) => corruptRecord(key, what[kind], cause),
-      })
-      return state === "invalid" ? yield* Effect.fail(corrupt(detail)) : state
-    })
-
-  const readAt = (key: string, ref: DocumentRef): Effect.Effect<Stored, StoreError> =>
-    Effect.flatMap(readRecord(store, key, format), ({ value }) => {
-      const { jacsId, jacsVersion } = value.document
-      if (jacsId !== ref.id || jacsVersion !== ref.version) {
-        return Effect.fail(corruptRecord(key, what[kind], new Error(`it says that it is ${jacsId}:${jacsVersion}`)))
-      }
-      return Effect.as(checkSeal(value.document, value.text, key), value)
-    })
-
-  const read = (ref: DocumentRef): Effect.Effect<Stored, StoreError> => {
-    const name = `${ref.id}:${ref.version}`
-    const kept = cache?.get(name)
-    if (kept !== undefined) return Effect.succeed({ document: JSON.parse(kept) as Document, text: kept })
-    return Effect.catchIf(
-      readAt(keyOf(kind, ref), ref),
-      (error) => error.reason === "NotFound",
-      (missing) =>
-        Effect.mapError(readAt(olderKeyOf(kind, ref), ref), (error) => error.reason === "NotFound" ? missing : error),
-    ).pipe(Effect.tap(({ text }) => Effect.sync(() => cache?.set(name, text))))
-  }
-
   const get: DocumentCollectionService["get"] = (address) =>
     Effect.map(Effect.flatMap(checked(checkedRef("get", address)), read), ({ document }) => document)
 
   const getText: DocumentCollectionService["getText"] = (address) =>
     Effect.map(Effect.flatMap(checked(checkedRef("get", address)), read), ({ text }) => text)
 
-  const entries = (id?: string): Stream.Stream<DocumentEntry, StoreError> =>
-    Stream.flatMap(
-      Stream.fromIterable(prefixesOf(kind, id)),
-      (prefix) => store.list({ prefix }),
-    ).pipe(
-      Stream.map(({ key, size, modified }) => ({ ref: refOf(kind, key), key, size, modified })),
-      Stream.filterMap(({ ref, ...entry }) =>
-        ref === undefined || (id !== undefined && ref.id !== id)
-          ? Result.failVoid
-          : Result.succeed({ ...ref, ...entry })
-      ),
-    )
-
   const versions: DocumentCollectionService["versions"] = (id) =>
     Effect.flatMap(
       checked(checkedId("versions", id)),
       (known) =>
-        Effect.map(Stream.runCollect(entries(known)), (found) =>
+        Effect.map(entries(known), (found) =>
           // The same version in both layouts is one version.
           inSuccession([...new Map(found.toReversed().map((one) => [one.version, one])).values()])),
     )
-
-  /** The newest of versions whose ids do not tell: by date, then by id. */
-  const newest = (candidates: ReadonlyArray<DocumentRef>): Effect.Effect<Stored | undefined, StoreError> =>
-    Effect.map(
-      Effect.forEach(
-        candidates,
-        (ref) => Effect.catchIf(read(ref), (error) => error.reason === "NotFound", () => Effect.undefined),
-        { concurrency: inFlight },
-      ),
-      (found) =>
-        found.filter((one) => one !== undefined).toSorted((a, b) => {
-          const dates = [a, b].map(({ document }) => Date.parse(document.jacsVersionDate))
-          return dates[1]! - dates[0]! || (a.document.jacsVersion < b.document.jacsVersion ? 1 : -1)
-        })[0],
-    )
-
-  const latest = (operation: string, id: string): Effect.Effect<Stored, StoreError> =>
-    Effect.gen(function* () {
-      // A version that is removed between listing and reading is looked for again.
-      for (let round = 0; round < maxRounds; round++) {
-        const found = yield* Stream.runCollect(entries(id))
-        if (found.length === 0) break
-        const stored = yield* newest(lastOfRuns(found))
-        if (stored !== undefined) return stored
-      }
-      const key = `${kind}/${id}/`
-      return yield* Effect.fail(failure("NotFound", operation, `there is no such ${what[kind]}`, { key }))
-    })
 
   const getLatest: DocumentCollectionService["getLatest"] = (id) =>
     Effect.flatMap(
@@ -238,7 +128,7 @@ export const makeCollection = (
       catch: (cause) =>
         StoreError.is(cause)
           ? cause
-          : failure("InvalidInput", operation, `this is no ${what[kind]}: ${(cause as Error).message}`, { cause }),
+          : failure("InvalidInput", operation, `this is no ${noun}: ${(cause as Error).message}`, { cause }),
     })
 
   /** Writes a version that must not be there; its ids have been checked. */
@@ -299,7 +189,7 @@ export const makeCollection = (
         return { document: parseDocument(new TextEncoder().encode(text)), text }
       },
       catch: (cause) =>
-        failure("InvalidInput", operation, `this is no ${what[kind]}: ${(cause as Error).message}`, { cause }),
+        failure("InvalidInput", operation, `this is no ${noun}: ${(cause as Error).message}`, { cause }),
     })
 
   const add: DocumentCollectionService["add"] = (given) =>
@@ -308,7 +198,7 @@ export const makeCollection = (
       const { document, text } = stored
       const ref = yield* checked(checkedRef("add", { id: document.jacsId, version: document.jacsVersion }))
       const key = keyOf(kind, ref)
-      yield* checkSeal(document, text, key)
+      yield* check({ document, text }, key)
       const taken = failure("AlreadyExists", "add", "there is another document of this id and version", { key })
       const written = (yield* store.exists(olderKeyOf(kind, ref)))
         ? Result.fail(taken)
@@ -343,7 +233,7 @@ export const makeCollection = (
         if (next !== undefined) return next
         if (pinned !== undefined) return yield* Effect.fail(conflict(pinned, "another writer has just replaced it"))
       }
-      const detail = `the ${what[kind]} was changed by others ${maxRounds} times while it was being changed here`
+      const detail = `the ${noun} was changed by others ${maxRounds} times while it was being changed here`
       return yield* Effect.fail(failure("Conflict", "update", detail, { key: `${kind}/${id}/` }))
     })
 
@@ -366,8 +256,7 @@ export const makeCollection = (
         }
         const ref = { id: current.jacsId, version }
         // An id that a removed version has is not given away again.
-        const archived = store.exists(archiveKeyOf(kind, ref))
-        if (yield* archived) continue
+        if (yield* store.exists(archiveKeyOf(kind, ref))) continue
         const at = yield* now
         // Clocks differ. A version is never older than the one it replaces, by its own date.
         const earliest = Date.parse(current.jacsVersionDate) + 1
@@ -381,13 +270,15 @@ export const makeCollection = (
         }
         const { $schema, jacsType, jacsLevel } = current
         const document = yield* seal("update", { $schema, ...header, jacsType, jacsLevel, ...own }, at)
-        const written = yield* Effect.result(writeNew({ document, text: JSON.stringify(document) }))
+        const text = JSON.stringify(document)
+        const written = yield* Effect.result(writeNew({ document, text }))
         if (Result.isFailure(written)) {
           return lostRace(written.failure) ? undefined : yield* Effect.fail(written.failure)
         }
-        // Another writer may have made and removed this very version since it was looked for.
-        const taken = yield* Effect.mapError(archived, (cause) => unsettled(ref, cause))
-        if (!taken) return document
+        // Another writer may have made and removed a version of this id since it was looked for. If it is this one that
+        // is in the archive, it has been removed already.
+        const removed = yield* Effect.mapError(archived(ref), (cause) => unsettled(ref, cause))
+        if (removed === undefined || removed === text) return document
         yield* Effect.mapError(store.remove(keyOf(kind, ref)), (cause) => unsettled(ref, cause))
       }
     })
@@ -402,7 +293,7 @@ export const makeCollection = (
 
   const removeOne = (ref: DocumentRef): Effect.Effect<void, StoreError> =>
     Effect.gen(function* () {
-      cache?.delete(`${ref.id}:${ref.version}`)
+      reader.forget(ref)
       for (const key of [keyOf(kind, ref), olderKeyOf(kind, ref)]) {
         yield* moveObject(store, "remove", key, archiveKeyOf(kind, ref))
       }
@@ -444,12 +335,12 @@ export const makeCollection = (
         const moved = yield* moveObject(store, "restore", archiveKeyOf(kind, ref), keyOf(kind, ref))
         const found = yield* Effect.result(read(ref))
         if (Result.isSuccess(found)) return found.success.document
-        const detail = `the archive holds no such ${what[kind]}`
+        const detail = `the archive holds no such ${noun}`
         return yield* Effect.fail(
           moved ? found.failure : failure("NotFound", "restore", detail, { key: archiveKeyOf(kind, ref) }),
         )
       }),
-    list: () => entries(),
+    list: () => Stream.flatMap(reader.pages(), Stream.fromIterable),
     find: (filter = {}) => {
       const matches = (document: Document): boolean =>
         (filter.type === undefined || document.jacsType === filter.type) &&
@@ -457,13 +348,13 @@ export const makeCollection = (
         (filter.agentId === undefined || document.jacsSignature?.agentID === filter.agentId) &&
         (filter.where === undefined || filter.where(document))
       const newestOf = (all: ReadonlyArray<DocumentEntry>): Effect.Effect<Document | undefined, StoreError> =>
-        Effect.catchIf(Effect.map(newest(lastOfRuns(all)), (found) => found?.document), ofOne, (error) => {
+        Effect.catchIf(Effect.map(reader.newest(all), (found) => found?.document), ofOne, (error) => {
           filter.onUnreadable?.(error)
           return Effect.undefined
         })
       return Stream.unwrap(
         Effect.map(
-          Stream.runCollect(entries()),
+          entries(),
           (all) => Stream.fromIterable(Map.groupBy(all, ({ id }) => id).values()),
         ),
       ).pipe(
@@ -476,7 +367,7 @@ export const makeCollection = (
       Effect.gen(function* () {
         const { document, text } = yield* finished("verify", given)
         const key = keyOf(kind, { id: document.jacsId, version: document.jacsVersion })
-        const signature = yield* checkSeal(document, text, key)
+        const signature = yield* check({ document, text }, key)
         yield* checkFiles(store, document, o.readFile)
         return { signature, files: document.jacsFiles?.length ?? 0 }
       }),
@@ -494,5 +385,5 @@ const ofOne = ({ reason }: StoreError): boolean =>
 /** The short name of a schema: `"message"` of `…/message/v1/message.schema.json`. */
 const typeOf = (schema: unknown, kind: DocumentKind): string => {
   const [, name] = /([^/]+)\.schema\.json$/.exec(String(schema)) ?? []
-  return name === undefined || name === "header" ? what[kind] : name
+  return name === undefined || name === "header" ? nounOf[kind] : name
 }

@@ -66,14 +66,18 @@ export const prefixesOf = (kind: DocumentKind, id = ""): ReadonlyArray<string> =
   return folder === older ? [`${folder}${id}`] : [`${folder}${id}`, `${older}${id}`]
 }
 
+/** Both layouts of a kind. Listings are long, so that each key is looked at once. */
+const layouts: Readonly<Record<DocumentKind, ReadonlyArray<RegExp>>> = {
+  documents: [/^documents\/([^/:]+)[/:]([^/:]+)\.json$/],
+  agents: [/^agents\/([^/:]+)\/([^/:]+)\.json$/, /^agent\/([^/:]+):([^/:]+)\.json$/],
+}
+
 /** Which version a key holds, in whichever way it is named; `undefined` for what is none. */
 export const refOf = (kind: DocumentKind, key: string): DocumentRef | undefined => {
-  const { folder, older } = folders[kind]
-  if (!key.endsWith(".json")) return undefined
-  for (const [start, separator] of [[folder, "/"], [older, ":"]] as const) {
-    if (!key.startsWith(start)) continue
-    const [id = "", version = "", ...more] = key.slice(start.length, -".json".length).split(separator)
-    if (more.length === 0 && refFlaw(id, version) === undefined) return { id, version }
+  if (key.includes("..")) return undefined
+  for (const layout of layouts[kind]) {
+    const [, id, version] = layout.exec(key) ?? []
+    if (id !== undefined && version !== undefined) return { id, version }
   }
   return undefined
 }

@@ -1,54 +1,30 @@
 /**
- * The suite of the document store: what the seed's page about JACS promises, and JACS' own eleven conformance cases by
- * their names.
+ * The suite of the document store: what the seed's page about JACS promises, JACS' own conformance cases, and what goes
+ * beyond both.
  *
  * @module
  */
 import { expect } from "bun:test"
 import { stat } from "node:fs/promises"
-import { DocumentStore, generateEd25519Keys, makeEd25519Signer, makeEd25519Verifier } from "./documents.ts"
-import type { Document, DocumentEntry, DocumentsOptions } from "./documents.ts"
-import { StoreError } from "../error.ts"
-import type { Store } from "../store.ts"
-import type { Place, SeedCase, Suite } from "./testing.ts"
-
-/** How a call fails: its reason; rejects when it does not. */
-export const reasonOf = async (call: Promise<unknown>): Promise<string> => {
-  const error = await call.then(() => undefined, (error: unknown) => error)
-  if (!StoreError.is(error)) throw new Error(`expected a StoreError, got ${String(error)}`)
-  return error.reason
-}
-
-/** All keys of a store, in order. */
-export const keysOf = async (store: Store): Promise<ReadonlyArray<string>> =>
-  (await Array.fromAsync(store.list())).map(({ key }) => key)
-
-/** What a stream holds. */
-export const bytesOf = async (stream: ReadableStream<Uint8Array>): Promise<Uint8Array> =>
-  new Uint8Array(await new Response(stream).arrayBuffer())
-
-/** A stream of bytes. */
-export const streamOf = (bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array> => new Blob([bytes]).stream()
-
-/** An agent that signs, and what checks its signatures. */
-export const makeParties = async (): Promise<Required<Pick<DocumentsOptions, "signer" | "verifier">>> => {
-  const keys = await generateEd25519Keys()
-  const agent = { agentId: crypto.randomUUID(), agentVersion: crypto.randomUUID() }
-  return { signer: await makeEd25519Signer({ ...keys, ...agent }), verifier: makeEd25519Verifier([keys.publicKey]) }
-}
-
-const hashOf = async (bytes: Uint8Array<ArrayBuffer>): Promise<string> =>
-  Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)), (byte) => byte.toString(16).padStart(2, "0"))
-    .join("")
-
-const text = (content: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(content)
-
-const shown = ({ id, version }: DocumentEntry): string => `${id}:${version}`
-
-const address = ({ jacsId, jacsVersion }: Document): string => `${jacsId}:${jacsVersion}`
-
-/** Fewer where each costs a request or two flushes. */
-const scaled = (place: Place, many: number, few: number): number => place.name === "memory" ? many : few
+import * as Memory from "../backends/memory.ts"
+import type { StoreError } from "../error.ts"
+import { openBackend } from "../store.ts"
+import { conformance } from "./document-conformance-testing.ts"
+import {
+  address,
+  bytesOf,
+  hashOf,
+  keysOf,
+  makeParties,
+  reasonOf,
+  scaled,
+  shown,
+  streamOf,
+  text,
+} from "./document-helpers-testing.ts"
+import { documentSha256 } from "./document-signature.ts"
+import { type Document, DocumentStore } from "./documents.ts"
+import type { SeedCase, Suite } from "./testing.ts"
 
 const seed: ReadonlyArray<SeedCase> = [
   {
@@ -281,8 +257,6 @@ const seed: ReadonlyArray<SeedCase> = [
     rows: [227],
     name: "documents move to another store: all verify there, the source is untouched, again is harmless",
     run: async (store) => {
-      const { openBackend } = await import("../store.ts")
-      const Memory = await import("../backends/memory.ts")
       await using other = await openBackend(Memory.make())
       const parties = await makeParties()
       const source = new DocumentStore(store, parties)
@@ -324,8 +298,6 @@ const seed: ReadonlyArray<SeedCase> = [
     rows: [38, 228],
     name: "an exported archive restores to another place and verifies",
     run: async (store) => {
-      const { openBackend } = await import("../store.ts")
-      const Memory = await import("../backends/memory.ts")
       await using other = await openBackend(Memory.make())
       const parties = await makeParties()
       const source = new DocumentStore(store, parties)
@@ -354,168 +326,6 @@ const seed: ReadonlyArray<SeedCase> = [
       expect(await modeOf("")).toBe("700")
       for (const folder of ["documents", `documents/${made.jacsId}`, "files"]) expect(await modeOf(folder)).toBe("700")
       for (const key of await keysOf(store)) expect(await modeOf(key)).toBe("600")
-    },
-  },
-]
-
-/** JACS' own conformance cases, by their names. */
-const conformance: ReadonlyArray<SeedCase> = [
-  {
-    rows: [89, 142],
-    name: "store_and_retrieve",
-    run: async (store) => {
-      const documents = new DocumentStore(store)
-      const document = await documents.create({ a: 1 }, { save: false })
-      await documents.add(document)
-      expect(await documents.get(address(document))).toEqual(document)
-    },
-  },
-  {
-    rows: [89],
-    name: "document_exists",
-    run: async (store) => {
-      const documents = new DocumentStore(store)
-      const document = await documents.create({})
-      expect(await documents.exists(address(document))).toBe(true)
-      expect(await documents.exists(`${document.jacsId}:${crypto.randomUUID()}`)).toBe(false)
-    },
-  },
-  {
-    rows: [89],
-    name: "document_not_found",
-    run: async (store) => {
-      const documents = new DocumentStore(store)
-      const missing = { id: crypto.randomUUID(), version: crypto.randomUUID() }
-      expect(await reasonOf(documents.get(missing))).toBe("NotFound")
-      expect(await reasonOf(documents.getLatest(missing.id))).toBe("NotFound")
-      expect(await reasonOf(documents.update(missing.id, {}))).toBe("NotFound")
-      expect(await reasonOf(documents.restore(missing))).toBe("NotFound")
-      expect(await documents.versions(missing.id)).toEqual([])
-    },
-  },
-  {
-    rows: [89],
-    name: "remove_document",
-    run: async (store) => {
-      const documents = new DocumentStore(store)
-      const document = await documents.create({ n: 1 })
-      await documents.remove(address(document))
-      expect(await documents.exists(address(document))).toBe(false)
-      expect(await reasonOf(documents.get(address(document)))).toBe("NotFound")
-      expect(await keysOf(store)).toEqual([`archive/documents/${document.jacsId}/${document.jacsVersion}.json`])
-      await documents.remove(address(document))
-      expect(await documents.restore(address(document))).toEqual(document)
-      expect(await documents.getLatest(document.jacsId)).toEqual(document)
-    },
-  },
-  {
-    rows: [89, 145],
-    name: "get_document_versions",
-    run: async (store) => {
-      const documents = new DocumentStore(store)
-      const first = await documents.create({ n: 0 })
-      for (let n = 1; n < 4; n++) await documents.update(first.jacsId, { n })
-      const versions = await documents.versions(first.jacsId)
-      expect((await documents.getMany(versions)).map(({ document }) => document!["n"])).toEqual([0, 1, 2, 3])
-    },
-  },
-  {
-    rows: [89],
-    name: "get_latest_document",
-    run: async (store) => {
-      const documents = new DocumentStore(store)
-      const first = await documents.create({ n: 0 })
-      const second = await documents.update(first.jacsId, { n: 1 })
-      expect(await documents.getLatest(first.jacsId)).toEqual(second)
-      await documents.remove(address(second))
-      expect(await documents.getLatest(first.jacsId)).toEqual(first)
-      // The archived version's id is not given away again.
-      const third = await documents.update(first.jacsId, { n: 2 })
-      expect(third.jacsVersion).not.toBe(second.jacsVersion)
-      expect(third.jacsPreviousVersion).toBe(first.jacsVersion)
-      expect(await documents.restore(address(second))).toEqual(second)
-      expect((await documents.getLatest(first.jacsId)).jacsVersion).toBe(third.jacsVersion)
-    },
-  },
-  {
-    rows: [89],
-    name: "merge_documents: there is no such verb, as JACS' own is always an error",
-    on: ["memory"],
-    run: (store) => {
-      expect(Object.keys(new DocumentStore(store).service)).not.toContain("merge")
-      return Promise.resolve()
-    },
-  },
-  {
-    rows: [89],
-    name: "store_documents_bulk",
-    run: async (store, place) => {
-      const documents = new DocumentStore(store)
-      const many = scaled(place, 200, 30)
-      const results = await documents.createMany([
-        ...Array.from({ length: many }, (_, n) => ({ n })),
-        { jacsId: "brought along" },
-      ])
-      expect(results.slice(0, -1).map(({ document }) => document?.["n"])).toEqual(
-        Array.from({ length: many }, (_, n) => n),
-      )
-      expect(results.at(-1)!.error?.reason).toBe("InvalidInput")
-      expect((await keysOf(store)).length).toBe(many)
-    },
-  },
-  {
-    rows: [89],
-    name: "get_documents_bulk",
-    run: async (store) => {
-      const documents = new DocumentStore(store)
-      const made = await documents.createMany(Array.from({ length: 20 }, (_, n) => ({ n })))
-      const asked = [...made.map(({ document }) => address(document!)), "a:b", "a/b:c"]
-      const found = await documents.getMany(asked)
-      expect(found.map(({ document, error }) => document?.["n"] ?? error?.reason)).toEqual([
-        ...Array.from({ length: 20 }, (_, n) => n),
-        "NotFound",
-        "InvalidKey",
-      ])
-    },
-  },
-  {
-    rows: [89, 145],
-    name: "idempotent_store",
-    run: async (store) => {
-      const parties = await makeParties()
-      const documents = new DocumentStore(store, parties)
-      const document = await documents.create({ n: 1 })
-      const key = `documents/${document.jacsId}/${document.jacsVersion}.json`
-      const before = await store.stat(key)
-      expect(await documents.add(document)).toEqual(document)
-      expect((await store.stat(key)).etag).toBe(before.etag)
-      const { jacsSignature: _, jacsSha256: __, ...rest } = document
-      const other = await documents.create({ ...rest, n: 2 }, { save: false })
-      expect(await reasonOf(documents.add(other))).toBe("AlreadyExists")
-      expect(await documents.get(address(document))).toEqual(document)
-    },
-  },
-  {
-    rows: [89],
-    name: "invalid_key_format",
-    run: async (store) => {
-      const documents = new DocumentStore(store)
-      const bad = ["..", "a/b", "a\\b", "a..b", "a\0b", "x".repeat(1025), "", "a\nb"]
-      for (const id of bad) {
-        for (const call of [documents.get(`${id}:v`), documents.get(id, "v"), documents.get("d", id)]) {
-          expect(await reasonOf(call)).toBe("InvalidKey")
-        }
-        for (const call of [documents.getLatest(id), documents.versions(id), documents.update(id, {})]) {
-          expect(await reasonOf(call)).toBe("InvalidKey")
-        }
-        expect(await reasonOf(documents.exists({ id, version: "v" }))).toBe("InvalidKey")
-        expect(await reasonOf(documents.remove({ id, version: "v" }))).toBe("InvalidKey")
-        expect(await reasonOf(documents.restore({ id: "d", version: id }))).toBe("InvalidKey")
-        const content = { jacsId: id, jacsVersion: "v", jacsVersionDate: "", jacsOriginalVersion: "v" }
-        expect(await reasonOf(documents.create({ ...content, jacsOriginalDate: "" }))).toBe("InvalidKey")
-      }
-      for (const one of ["no version", "a:b:c"]) expect(await reasonOf(documents.get(one))).toBe("InvalidKey")
-      expect(await keysOf(store)).toEqual([])
     },
   },
 ]
@@ -570,7 +380,6 @@ const beyond: ReadonlyArray<SeedCase> = [
     run: async (store) => {
       const documents = new DocumentStore(store, await makeParties())
       const made = await documents.create({ amount: 1 })
-      const { documentSha256 } = await import("./document-signature.ts")
       for (const change of [{ amount: 1000 }, { extra: true }]) {
         const { jacsSha256: _, ...forged } = { ...made, ...change }
         const text = JSON.stringify({ ...forged, jacsSha256: await documentSha256(forged) })
@@ -647,6 +456,19 @@ const beyond: ReadonlyArray<SeedCase> = [
       await here.remove(first.jacsId)
       expect(await there.versions(first.jacsId)).toEqual([])
       expect(await reasonOf(there.getLatest(first.jacsId))).toBe("NotFound")
+    },
+  },
+  {
+    rows: [],
+    name: "several who remove the same document at once all succeed, and it is in the archive",
+    run: async (store, place) => {
+      const first = await new DocumentStore(store).create({ n: 1 })
+      await Promise.all(Array.from({ length: 4 }, async () => {
+        await using own = await place.open()
+        await new DocumentStore(own).remove(address(first))
+      }))
+      expect(await keysOf(store)).toEqual([`archive/documents/${first.jacsId}/${first.jacsVersion}.json`])
+      expect(await new DocumentStore(store).restore(address(first))).toEqual(first)
     },
   },
   {

@@ -89,7 +89,26 @@ export const makeDocuments = (store: ObjectStoreService, options: DocumentsOptio
 const DocumentsBase: Context.ServiceClass<Documents, "@holdfast/holdfast/Documents", DocumentsService> = Context
   .Service<Documents, DocumentsService>()("@holdfast/holdfast/Documents")
 
-/** The service that programs ask for. */
+/**
+ * The service that programs ask for.
+ *
+ * @example Documents in Effect
+ * ```ts
+ * import { Documents } from "@holdfast/holdfast/documents"
+ * import * as Memory from "@holdfast/holdfast/memory"
+ * import * as Effect from "effect/Effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const documents = yield* Documents
+ *   const { jacsId } = yield* documents.create({ total: 12 })
+ *   return yield* documents.update(jacsId, ({ total }) => ({ total: Number(total) + 1 }))
+ * })
+ * const made = await Effect.runPromise(
+ *   program.pipe(Effect.provide(Documents.layer()), Effect.provide(Memory.layer())),
+ * )
+ * console.assert(made["total"] === 13)
+ * ```
+ */
 export class Documents extends DocumentsBase {
   /** A store of documents over the {@link ObjectStore} there is. */
   static layer(options?: DocumentsOptions): Layer.Layer<Documents, never, ObjectStore> {

@@ -136,6 +136,11 @@ const openPlace = (
         const backend = yield* make({ ...location.options, fetch })
         return { backend, told: backend.capabilities }
       }
+      case "webdav": {
+        const { make } = yield* Effect.promise(() => import("../../backends/webdav/mod.ts"))
+        const backend = yield* make({ ...location.options, fetch })
+        return { backend, told: backend.capabilities }
+      }
       case "r2": {
         const { make } = yield* Effect.promise(() => import("../../backends/s3/r2.ts"))
         // Names that the types do not allow are refused there.
