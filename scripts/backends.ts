@@ -17,6 +17,7 @@ import { storeRoutes } from "../src/http/mod.ts"
 import { openBackend } from "../src/store.ts"
 import * as R2Binding from "../src/backends/r2-binding/mod.ts"
 import * as S3 from "../src/backends/s3/mod.ts"
+import * as Webdav from "../src/backends/webdav/mod.ts"
 import { root } from "./tools.ts"
 
 /** A binding that is never asked anything: what a backend can do, it says without. */
@@ -60,6 +61,11 @@ const rows: ReadonlyArray<readonly [name: string, backend: Effect.Effect<Backend
   ["`r2:` Cloudflare R2", s3("r2"), "miniflare's S3 endpoint, a scripted peer"],
   ["R2 binding", R2Binding.make(noBucket), "miniflare's binding, in workerd"],
   ["`https:` another Holdfast", remote, "its routes over memory and disk"],
+  [
+    "`webdav+https:`",
+    Webdav.make({ url: "http://localhost" }),
+    "nginx 1.22 and rclone 1.60 from Debian, a scripted peer; up to 64 MiB",
+  ],
   ["`s3:` MinIO", s3("minio"), "its documentation only"],
   ["`s3:` Google Cloud Storage", s3("gcs-interop"), "its documentation only"],
   ["`s3:` Backblaze B2", s3("b2"), "its documentation only"],

@@ -24,7 +24,15 @@ const places: ReadonlyArray<PlaceName> = ["memory", "disk", "peer", "ceph"]
 const demanded: ReadonlySet<string> = new Set(["T1", "T2", "T5", "T6", "T7", "T8", "T9", "T10"])
 
 /** Rows of those tables that Holdfast does not do yet, and why. */
-const notYet: Readonly<Record<number, string>> = {}
+const notYet: Readonly<Record<number, string>> = {
+  92: "not there: HAI's registry of agents is a service of theirs",
+  93: "not there: who may see a document is for the store's own permissions to say",
+  94: "not there: no DNS is asked; give a `verifier` of your own",
+  95: "what is there of HAI is row 90",
+  96: "not there yet: the Azure backend",
+  97: "not there yet: Google Cloud Storage has its own backend to come; MinIO by its profile, unproven",
+  159: "not there: `RUST_LOG` is Rust's. Spans and metrics are Effect's; `holdfast serve` has levels of its own",
+}
 
 /** The tests in which a row is named. */
 interface Proof {
@@ -51,7 +59,7 @@ const findProofs = async (): Promise<ReadonlyMap<number, Proof>> => {
   const files = (await readdir(`${root}src`, { recursive: true })).filter((file) => file.endsWith(".test.ts")).sort()
   for (const file of files) {
     const text = await readFile(`${root}src/${file}`, "utf8")
-    for (const [, quoted] of text.matchAll(/\b(?:test|add|on|onlyOn\([^)]*\))\(\s*[`"']([^`"'\n]*)/g)) {
+    for (const [, quoted] of text.matchAll(/\b(?:test|add|on|onlyOn\([^)]*\)|[a-z]\w+)\(\s*[`"']([^`"'\n]*)/g)) {
       for (const [, rows] of quoted!.matchAll(title)) {
         for (const row of rows!.split(/, | and /)) proofOf(Number(row)).files.add(file)
       }

@@ -82,3 +82,9 @@ test("README's figures are those of bench/results", async () => {
   const readme = await readFile(`${root}README.md`, "utf8")
   expect(await withFigures(readme)).toBe(readme)
 })
+
+test("docs/seeds.md says what the tests say, and no promise that must be proven lacks a test", async () => {
+  const { page, unproven } = await import("../scripts/seeds.ts")
+  expect(await unproven()).toEqual([])
+  expect(await readFile(`${root}docs/seeds.md`, "utf8")).toBe(await page())
+})

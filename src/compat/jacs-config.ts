@@ -127,14 +127,18 @@ export const storeUrlOf = (config: JacsConfig, env: JacsEnvironment): string => 
       return `s3://${bucket}/${dataDirectory.replace(/^(\.?\/)+/, "").replace(/\/+$/, "")}`
     }
     case "hai": {
-      const set = env["HAI_STORAGE_URL"] === undefined ? "HAI_STORAGE_URL is not set" : "HAI_STORAGE_URL is set"
-      throw new StoreError({
-        reason: "Unsupported",
-        detail:
-          `jacs_default_storage is hai, which is storage behind WebDAV, and there is no such backend yet (${set})`,
-        hint: "use fs or aws",
-        operation: "load",
-      })
+      // As JACS has it: documents lie behind WebDAV, and only the environment says where.
+      const server = env["HAI_STORAGE_URL"]
+      if (server === undefined || server === "") {
+        throw invalid(
+          "jacs_default_storage is hai, and HAI_STORAGE_URL is not set",
+          "set it to the address of the storage",
+        )
+      }
+      if (!/^https?:\/\//.test(server)) {
+        throw invalid("HAI_STORAGE_URL is no http address", 'write "https://host/folder"')
+      }
+      return `webdav+${server}`
     }
   }
 }

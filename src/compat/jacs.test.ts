@@ -8,6 +8,8 @@ import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { onlyOn } from "../../scripts/only-on.ts"
 import * as S3 from "../backends/s3/mod.ts"
+import * as Webdav from "../backends/webdav/mod.ts"
+import { makePeer as makeDavPeer } from "../backends/webdav/testing.ts"
 import { StoreError } from "../error.ts"
 import type { OpenOptions } from "../open.ts"
 import { run } from "../run.ts"
@@ -349,17 +351,37 @@ test("row 161: the storages that there are, and a refusal that lists them", asyn
     'jacs_default_storage is "sqlite"; it can be fs, aws, hai, memory',
   )
   expect(() => configOf({ jacs_data_directory: 7 }, {})).toThrow("jacs_data_directory must be a string")
-  const hai = await failure(new JacsAgent({ env: { JACS_DEFAULT_STORAGE: "hai" } }).load())
-  expect(StoreError.is(hai) && [hai.reason, hai.detail]).toEqual([
-    "Unsupported",
-    expect.stringContaining("HAI_STORAGE_URL"),
-  ])
   await using place = await Workplace.make()
   const missing = await failure(new JacsAgent({ env }).load(place.at("none.json")))
   expect(missing.message).toContain("there is no configuration")
   for (const text of ["{", "[]"]) {
     await writeFile(place.at("bad.json"), text)
     expect((await failure(new JacsAgent({ env }).load(place.at("bad.json")))).message).toContain("no JSON")
+  }
+})
+
+test("rows 90, 91: with hai documents are kept behind WebDAV, and only the environment says where", async () => {
+  await using place = await Workplace.make()
+  const peer = makeDavPeer()
+  const opened: Array<string> = []
+  const open = (url: string): Promise<Store> => {
+    opened.push(url)
+    return openBackend(Webdav.make({ url: url.replace("webdav+", ""), fetch: peer.fetch }))
+  }
+  await using agent = new JacsAgent({ env: { ...env, HAI_STORAGE_URL: "https://storage.example.com/v1" }, open })
+  await agent.load(await place.config({ jacs_default_storage: "hai" }))
+  expect(opened).toEqual(["webdav+https://storage.example.com/v1"])
+  const made = JSON.parse(await agent.createDocument(JSON.stringify({ title: "kept elsewhere" })))
+  const read = JSON.parse(await agent.getDocument(`${made.jacsId}:${made.jacsVersion}`))
+  expect(read).toEqual(made)
+  const next = await agent.documents.update(made.jacsId, (current) => ({ ...current, title: "changed" }))
+  expect(next.jacsPreviousVersion).toBe(made.jacsVersion)
+  await agent.verifyDocument(await agent.getLatestDocument(made.jacsId))
+  expect([...peer.files.keys()].filter((path) => path.includes(made.jacsId)).length).toBeGreaterThanOrEqual(2)
+
+  for (const url of [undefined, "", "ftp://host/x"]) {
+    const config = configOf({ jacs_default_storage: "hai" }, {})
+    expect(() => storeUrlOf(config, { HAI_STORAGE_URL: url })).toThrow("HAI_STORAGE_URL")
   }
 })
 

@@ -88,12 +88,14 @@ export class JacsAgent implements AsyncDisposable {
         wanted === hash ? keys.publicKey : await publicKeyIn(store, wanted)
       )
       const acceptLegacy = env["JACS_REJECT_LEGACY_SIGNATURE_CONTENT"] !== "true"
-      const reader = new DocumentStore(store, { verifier, acceptLegacy })
+      // WebDAV has no conditions. An agent's documents have ids that nobody else makes, and the agent is their writer.
+      const options = { verifier, acceptLegacy, soleWriter: config.storage === "hai" }
+      const reader = new DocumentStore(store, options)
       const found = await agentOf(reader, config, hash)
       const identity = found ?? newAgent()
       const { jacsId: agentId, jacsVersion: agentVersion } = identity
       const signer = await makeEd25519Signer({ ...keys, agentId, agentVersion })
-      const documents = new DocumentStore(store, { signer, verifier, acceptLegacy })
+      const documents = new DocumentStore(store, { ...options, signer })
       const agent = found ?? await documents.agents.create(newFields(identity), { save: false, schema: agentSchema })
       await this.close()
       this.#loaded = { config, store, documents, agent, unsaved: found === undefined }

@@ -28,6 +28,11 @@ export interface DocumentsOptions {
    * sight as long as it is kept here.
    */
   readonly cache?: { readonly count?: number | undefined; readonly bytes?: number | undefined } | undefined
+  /**
+   * Nothing else writes here. Only needed where a store cannot create under a condition, as behind WebDAV, and every
+   * write is `Unsupported` without it. Default `false`.
+   */
+  readonly soleWriter?: boolean | undefined
 }
 
 /** What an author gives: fields of his own, and those of the header that are his to choose. */

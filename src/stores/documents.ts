@@ -34,6 +34,7 @@ import {
   importTar,
   type TransferReport,
 } from "./document-transfer.ts"
+import { asSoleWriter } from "./sole-writer.ts"
 
 export {
   type Ed25519Keys,
@@ -72,7 +73,8 @@ export interface DocumentsService extends DocumentCollectionService {
 }
 
 /** The verbs on documents over an object store. */
-export const makeDocuments = (store: ObjectStoreService, options: DocumentsOptions = {}): DocumentsService => {
+export const makeDocuments = (shared: ObjectStoreService, options: DocumentsOptions = {}): DocumentsService => {
+  const store = options.soleWriter === true ? asSoleWriter(shared) : shared
   const documents = makeCollection(store, "documents", options)
   const agents = makeCollection(store, "agents", options)
   const all = { store, documents, agents }

@@ -284,3 +284,14 @@ test("options that cannot work are a Config error before anything is asked", asy
     expect(`${error.message} ${error.hint}`).not.toContain("secret")
   }
 })
+
+test("the folder of a store that is new is made with its first object", async () => {
+  const peer = makePeer()
+  await using store = await openBackend(make({ url: `${url}/stores`, fetch: peer.fetch }))
+  expect(await Array.fromAsync(store.list())).toEqual([])
+  await store.save("a/b", "hello")
+  expect(await (await store.load("a/b")).text()).toBe("hello")
+  expect([...peer.files.keys()]).toContain("/stores/a/b")
+  const deep = await openBackend(make({ url: `${url}/none/stores`, fetch: peer.fetch }), { policy: { retry: "none" } })
+  expect((await fails(deep.save("a", "hello"))).reason).toBe("Conflict")
+})

@@ -200,7 +200,14 @@ export class Files {
   async #makeFolder(operation: string, path: string, signal: AbortSignal): Promise<void> {
     if (this.#known.has(path)) return
     if (await this.#kind(operation, path, signal) === "missing") {
-      await this.client.tell({ operation, method: "MKCOL", path: `${path}/`, also: [405] }, signal)
+      const make = (folder: string): Promise<unknown> =>
+        this.client.tell({ operation, method: "MKCOL", path: `${folder}/`, also: [405] }, signal)
+      await make(path).catch(async (error: unknown) => {
+        if (!StoreError.is(error) || error.reason !== "Conflict") throw error
+        // Its parent is missing, and of the store's own folders there is none above that has not been made: the store is new.
+        await make("")
+        await make(path)
+      })
     }
     if (this.#known.size >= maxKnown) this.#known.clear()
     this.#known.add(path)
