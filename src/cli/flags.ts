@@ -24,7 +24,7 @@ export const StoreUrl: GlobalFlag.Setting<"store", string> = GlobalFlag.Setting(
   flag: Flag.String("store").pipe(
     Flag.withMetavar("URL"),
     Flag.withDescription(
-      `file:, s3:, r2:, https:, webdav+https:, mem:. Default: ${storeVariable}, else ${defaultStore}`,
+      `file:, s3:, r2:, https:, webdav+https:, mem:. Default: ${storeVariable} or ${defaultStore}`,
     ),
     Flag.withFallbackConfig(Config.String(storeVariable)),
     Flag.withDefault(defaultStore),

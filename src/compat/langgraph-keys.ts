@@ -1,6 +1,7 @@
 /**
- * Where LangGraph's checkpoints are: `{prefix}thread=<id>/ns=<namespace>/<checkpoint, reversed>/checkpoint`, and beside
- * it `writes=<task>` for each task that has left writes.
+ * Where LangGraph's checkpoints are: `{prefix}thread=<id>/ns=<namespace>/<checkpoint, reversed>~checkpoint`, and beside
+ * it `<checkpoint, reversed>~writes=<task>` for each task that has left writes. All of a namespace is in one folder: on a
+ * disk a folder for each checkpoint would cost three flushes a step.
  *
  * Ids may hold anything, `/`, `|` and `:` included: they are percent-encoded, so different ids never share a key. The id
  * of a checkpoint is written so that a later id sorts first. Stores list in ascending order, and so the beginning of a
@@ -21,7 +22,7 @@ export interface Place {
   readonly checkpoint: string
 }
 
-/** The last segment of a checkpoint's own key. */
+/** What a checkpoint's own key ends in. */
 export const checkpointName = "checkpoint"
 
 const hex = (byte: number): string => byte.toString(16).padStart(2, "0")
@@ -70,10 +71,10 @@ export const namespaceFolder = (operation: string, prefix: string, thread: unkno
   )
 
 /** What all keys of a checkpoint begin with. Throws `InvalidKey`. */
-export const checkpointFolder = (operation: string, prefix: string, place: Place): string => {
+export const checkpointPrefix = (operation: string, prefix: string, place: Place): string => {
   segment(operation, "checkpoint_id", place.checkpoint)
   const folder = namespaceFolder(operation, prefix, place.thread, place.namespace)
-  const key = `${folder}${reversed(place.checkpoint)}/`
+  const key = `${folder}${reversed(place.checkpoint)}`
   checked(operation, key + checkpointName)
   return key
 }
@@ -82,7 +83,7 @@ export const checkpointFolder = (operation: string, prefix: string, place: Place
 export const writesKey = (operation: string, prefix: string, place: Place, task: unknown): string =>
   checked(
     operation,
-    `${checkpointFolder(operation, prefix, place)}writes=${segment(operation, "task_id", task)}`,
+    `${checkpointPrefix(operation, prefix, place)}writes=${segment(operation, "task_id", task)}`,
   )
 
 /** What a key names; `undefined` where it is none of ours. */
@@ -91,10 +92,12 @@ export const placeOf = (
   key: string,
 ): { readonly place: Place; readonly writes: boolean } | undefined => {
   if (!key.startsWith(prefix)) return undefined
-  const [thread, namespace, id, name, ...more] = key.slice(prefix.length).split("/")
+  const [thread, namespace, last = "", ...more] = key.slice(prefix.length).split("/")
   if (!thread?.startsWith("thread=") || !namespace?.startsWith("ns=") || more.length > 0) return undefined
-  const checkpoint = id === undefined ? undefined : unreversed(id)
-  const writes = name?.startsWith("writes=") === true
+  const end = last.indexOf("~") + 1
+  const [id, name] = [last.slice(0, end), last.slice(end)]
+  const checkpoint = unreversed(id)
+  const writes = name.startsWith("writes=")
   if (checkpoint === undefined || !(writes || name === checkpointName)) return undefined
   try {
     return {

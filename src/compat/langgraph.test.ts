@@ -16,7 +16,7 @@ import { fail, faulty, type Rule } from "../testing/faulty.ts"
 import * as Effect from "effect/Effect"
 import * as Memory from "../backends/memory.ts"
 import { HoldfastSaver } from "./langgraph.ts"
-import { checkpointFolder, placeOf, reversed, writesKey } from "./langgraph-keys.ts"
+import { checkpointPrefix, placeOf, reversed, writesKey } from "./langgraph-keys.ts"
 import { validate, validateSaver } from "./langgraph-testing.ts"
 
 for (const kind of localPlaces) {
@@ -155,7 +155,7 @@ test("any ids keep apart: keys name one place only, and later ids sort first", (
   fc.assert(fc.property(places, any, (place, task) => {
     const key = writesKey("save", "p/", place, task)
     expect(placeOf("p/", key)).toEqual({ place, writes: true })
-    expect(placeOf("p/", `${checkpointFolder("save", "p/", place)}checkpoint`)).toEqual({ place, writes: false })
+    expect(placeOf("p/", `${checkpointPrefix("save", "p/", place)}checkpoint`)).toEqual({ place, writes: false })
   }))
   fc.assert(fc.property(any, any, (a, b) => {
     const [first, second] = [new TextEncoder().encode(a), new TextEncoder().encode(b)]

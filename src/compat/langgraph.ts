@@ -35,8 +35,8 @@ import { findRecord, lostRace, readRecord, updateRecord, writeRecord } from "../
 import * as Effect from "effect/Effect"
 import { type Frame, frameFormat, type Section } from "./langgraph-frame.ts"
 import {
-  checkpointFolder,
   checkpointName,
+  checkpointPrefix,
   namespaceFolder,
   type Place,
   placeOf,
@@ -71,7 +71,7 @@ interface Listed {
 }
 
 /** Names asked for where only the first checkpoint is wanted. */
-const firstNames = 50
+const firstNames = 8
 /** Checkpoints read at a time while listing. */
 const readAhead = 8
 
@@ -140,7 +140,7 @@ export class HoldfastSaver extends BaseCheckpointSaver {
       return undefined
     }
     const place = { thread: thread as string, namespace: namespace as string, checkpoint: id }
-    const folder = checkpointFolder("load", this.#prefix, place)
+    const folder = checkpointPrefix("load", this.#prefix, place)
     const [frame, writes] = await Promise.all([this.#frame(folder), this.#writesIn(folder)])
     return frame === undefined ? undefined : await this.#tuple(place, frame, await this.#pending(writes))
   }
@@ -194,7 +194,7 @@ export class HoldfastSaver extends BaseCheckpointSaver {
     if (thread === undefined) throw invalid("save", "the config of a checkpoint to be put has no thread_id")
     const parent: unknown = config.configurable?.["checkpoint_id"] || undefined
     const place = { thread: thread as string, namespace: namespace as string, checkpoint: checkpoint.id }
-    const key = checkpointFolder("save", this.#prefix, place) + checkpointName
+    const key = checkpointPrefix("save", this.#prefix, place) + checkpointName
     // What a first checkpoint does not declare as new is nobody's: savers that keep channels apart would not have it.
     const channels = Object.entries(checkpoint.channel_values ?? {}).filter(([channel]) =>
       parent !== undefined || Object.hasOwn(newVersions, channel) ||
@@ -321,7 +321,7 @@ export class HoldfastSaver extends BaseCheckpointSaver {
   }
 
   async #read({ place, writes }: Listed): Promise<CheckpointTuple | undefined> {
-    const folder = checkpointFolder("load", this.#prefix, place)
+    const folder = checkpointPrefix("load", this.#prefix, place)
     const [frame, pending] = await Promise.all([this.#frame(folder), this.#pending(writes)])
     return frame === undefined ? undefined : await this.#tuple(place, frame, pending)
   }
@@ -330,7 +330,7 @@ export class HoldfastSaver extends BaseCheckpointSaver {
   async #sound(listed: Listed, filter: CheckpointListOptions["filter"]): Promise<CheckpointTuple | undefined> {
     try {
       if (filter === undefined || Object.keys(filter).length === 0) return await this.#read(listed)
-      const frame = await this.#frame(checkpointFolder("load", this.#prefix, listed.place))
+      const frame = await this.#frame(checkpointPrefix("load", this.#prefix, listed.place))
       const metadata = frame && await this.#value(sectionOf(frame, "metadata"))
       if (!metadata || !Object.entries(filter).every(([name, value]) => metadata[name] === value)) return undefined
       return await this.#tuple(listed.place, frame, await this.#pending(listed.writes))
@@ -362,7 +362,7 @@ export class HoldfastSaver extends BaseCheckpointSaver {
   }
 
   async #pendingOf(place: Place): Promise<Array<CheckpointPendingWrite>> {
-    return await this.#pending(await this.#writesIn(checkpointFolder("load", this.#prefix, place)))
+    return await this.#pending(await this.#writesIn(checkpointPrefix("load", this.#prefix, place)))
   }
 }
 
