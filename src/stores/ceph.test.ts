@@ -1,5 +1,8 @@
 /** The suites of the stores of agent state on Ceph's gateway, a server that others wrote. */
-import { afterAll, test } from "bun:test"
+import { afterAll, expect, test } from "bun:test"
+import { execFile } from "node:child_process"
+import process from "node:process"
+import { fileURLToPath } from "node:url"
 import { startServers } from "../../scripts/servers/mod.ts"
 import { openStore } from "../../scripts/servers/stores.ts"
 import { validateSaver } from "../compat/langgraph-testing.ts"
@@ -38,7 +41,27 @@ else {
       await validateSaver(store)
     }, 120_000)
 
-    const { endpoint, region, credentials, profile } = server
+    const { endpoint, region, bucket, credentials, profile } = server
+    for (const name of ["perstack", "persist", "documents", "checkpointer", "langgraph"]) {
+      test(`examples/${name}.ts runs on Ceph, named by HOLDFAST_STORE`, async () => {
+        const env = {
+          ...process.env,
+          HOLDFAST_STORE: `s3://${bucket}/example-${name}?endpoint=${endpoint}&region=${region}&profile=ceph`,
+          AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+          AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+        }
+        const file = fileURLToPath(new URL(`../../examples/${name}.ts`, import.meta.url))
+        const said = await new Promise<string>((resolve, reject) => {
+          execFile(process.execPath, [file], { env }, (error, stdout, stderr) => {
+            if (error === null) resolve(stdout + stderr)
+            else reject(new Error(`${file}\n${stdout}${stderr}`))
+          })
+        })
+        expect(said).not.toMatch(/assertion failed/i)
+        expect(said).not.toBe("")
+      }, 60_000)
+    }
+
     const config = { bucket_name: "agents", region, endpoint_url: endpoint, force_path_style: true }
     for (const { name, run } of checkpointerCases) {
       test(
