@@ -38,6 +38,7 @@ import type {
   DocumentWriteOptions,
 } from "./document-service.ts"
 import { canonicalJson, sealed } from "./document-signature.ts"
+import { checkPayload } from "./payload.ts"
 import { lostRace, writeRecord } from "./records.ts"
 
 const defaultSchema = "https://hai.ai/schemas/header/v1/header.schema.json"
@@ -99,7 +100,24 @@ export const makeCollection = (
     )
 
   /** Content as JSON has it: what it cannot hold is refused, and what it leaves out is left out before it is signed. */
-  const plain = (operation: string, content: DocumentContent): Effect.Effect<DocumentContent, StoreError> =>
+  const plain = (
+    operation: string,
+    content: DocumentContent,
+    schema: DocumentWriteOptions["fields"],
+  ): Effect.Effect<DocumentContent, StoreError> =>
+    Effect.flatMap(asContent(operation, content), (given) => {
+      if (schema === undefined) return Effect.succeed(given)
+      const isOwn = ([name]: readonly [string, unknown]): boolean => name !== "$schema" && !name.startsWith("jacs")
+      const entries = Object.entries(given)
+      const own = Object.fromEntries(entries.filter(isOwn))
+      const rest = Object.fromEntries(entries.filter((entry) => !isOwn(entry)))
+      return Effect.map(
+        checkPayload(schema, own, noun, "save", `${kind}/`),
+        (fields): DocumentContent => ({ ...rest, ...fields }),
+      )
+    })
+
+  const asContent = (operation: string, content: DocumentContent): Effect.Effect<DocumentContent, StoreError> =>
     Effect.try({
       try: () => {
         const value: unknown = JSON.parse(JSON.stringify(content) ?? "null")
@@ -140,7 +158,7 @@ export const makeCollection = (
 
   const create: DocumentCollectionService["create"] = (content, o = {}) =>
     Effect.gen(function* () {
-      const given = yield* plain("create", content)
+      const given = yield* plain("create", content, o.fields)
       const moved = yield* movedFrom(given)
       const at = yield* now
       const date = at.toISOString()
@@ -227,7 +245,11 @@ export const makeCollection = (
         if (pinned !== undefined && current.jacsVersion !== pinned.version) {
           return yield* Effect.fail(conflict(pinned, `version ${current.jacsVersion} has replaced this one`))
         }
-        const given = yield* plain("update", typeof content === "function" ? content(current) : content)
+        const given = yield* plain(
+          "update",
+          typeof content === "function" ? content(current) : content,
+          o.fields,
+        )
         const fields = yield* withFiles(given, o, true)
         const next = yield* succeed(current, fields)
         if (next !== undefined) return next

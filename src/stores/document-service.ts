@@ -7,6 +7,7 @@ import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 import type { StoreError } from "../error.ts"
 import type { Attachment, ReadFile } from "./document-files.ts"
+import type { PayloadSchema } from "./payload.ts"
 import type { DocumentAddress, DocumentEntry } from "./document-names.ts"
 import type { Document } from "./document-schema.ts"
 import type { SignatureState, Signer, Verifier } from "./document-signature.ts"
@@ -44,6 +45,11 @@ export interface DocumentWriteOptions {
   readonly attachments?: ReadonlyArray<Attachment> | undefined
   /** Put them into the document, instead of beside it under `files/`. Default `false`. */
   readonly embed?: boolean | undefined
+  /**
+   * What the author's own fields must look like, those of the header left out: a schema of Effect, Zod or any other
+   * library that follows Standard Schema. Others are `InvalidInput`, and nothing is written. Default: any JSON values.
+   */
+  readonly fields?: PayloadSchema<object> | undefined
 }
 
 /** Options of {@link DocumentCollectionService.create}. */

@@ -4,6 +4,7 @@ import * as Schema from "effect/Schema"
 import type { StoreError } from "../error.ts"
 import { open } from "../open.ts"
 import { CheckpointStore } from "./checkpoints.ts"
+import { DocumentStore } from "./documents.ts"
 import type { PayloadSchema } from "./payload.ts"
 import { SnapshotStore } from "./snapshots.ts"
 
@@ -75,6 +76,22 @@ test("a snapshot's state is held against a schema on both ways", async () => {
   await snapshots.snapshot("s", { step: "1" })
   const error = await failure(snapshots.restore("s", { schema: byEffect }))
   expect([error.reason, error.key]).toEqual(["Corrupt", "s"])
+})
+
+test("the fields of a document's author are held against a schema, and the header is left alone", async () => {
+  await using store = await open("mem:")
+  const documents = new DocumentStore(store)
+  const made = await documents.create({ step: 1, notes: [], jacsLevel: "config" }, { fields: byEffect })
+  expect([made["step"], made["jacsLevel"]]).toEqual([1, "config"])
+  const next = await documents.update(made.jacsId, (current) => ({ ...current, step: 2 }), { fields: byEffect })
+  expect([next["step"], next.jacsPreviousVersion]).toEqual([2, made.jacsVersion])
+  for (
+    const call of [
+      () => documents.create({ step: "1", notes: [] }, { fields: byEffect }),
+      () => documents.update(made.jacsId, (current) => ({ ...current, notes: 7 }), { fields: byEffect }),
+    ]
+  ) expect((await failure(call())).reason).toBe("InvalidInput")
+  expect((await documents.versions(made.jacsId)).length).toBe(2)
 })
 
 test("what a schema makes of a value is what is stored", async () => {
