@@ -161,10 +161,16 @@ export const openToWriteIn = async (folder: Folder, name: string): Promise<FileH
 export const createIn = (folder: Folder, name: string): Promise<FileHandle> =>
   open(folder.at(name), constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | noFollow, privateFile)
 
-/** Makes the content of a file of ours durable, with mode 0600 whatever the umask is, and says what it is like. */
-export const seal = async (handle: FileHandle): Promise<BigIntStats> => {
+/** Gives a file of ours mode 0600 whatever the umask is, and says what it is like. */
+export const finish = async (handle: FileHandle): Promise<BigIntStats> => {
   const stat = fstatSync(handle.fd, { bigint: true })
   if ((Number(stat.mode) & modeBits) !== privateFile) await handle.chmod(privateFile)
+  return stat
+}
+
+/** The same, and makes its content durable. */
+export const seal = async (handle: FileHandle): Promise<BigIntStats> => {
+  const stat = await finish(handle)
   await handle.sync()
   return stat
 }

@@ -14,7 +14,7 @@ import { refuse } from "./errors.ts"
 import type { Folders } from "./folders.ts"
 import { privateFolder } from "./layout.ts"
 import { FileLock } from "./lock.ts"
-import { createIn, type Folder, seal } from "./safe-path.ts"
+import { createIn, finish, type Folder, seal } from "./safe-path.ts"
 
 const tempFolder = [privateFolder, "tmp"] as const
 const ownerLock = "owner-"
@@ -50,6 +50,11 @@ export class TempFile {
   /** Writes all of `bytes` at `position`. */
   write(bytes: Uint8Array, position: number): Promise<void> {
     return writeAll(this.handle, bytes, position)
+  }
+
+  /** Says what the file is like. Its content is not durable yet: the commit is to make it so. */
+  finish(): Promise<BigIntStats> {
+    return finish(this.handle)
   }
 
   /** Makes the content durable and says what the file is like then. A failed one must be discarded, never synced again. */

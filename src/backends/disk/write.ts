@@ -12,6 +12,9 @@ import { demandEarly, demandEtag, openObject, refuseWeak } from "./object.ts"
 import { demandCrc } from "./parts.ts"
 import { readSize, type Root } from "./root.ts"
 
+/** Bytes of an object that are flushed while the key is locked; more would keep other writers of it waiting. */
+const flushedTogether = 1024 * 1024
+
 /** Stores a whole object. */
 export const put = async (
   root: Root,
@@ -26,8 +29,9 @@ export const put = async (
   await using temp = await (await root.writable()).create()
   await temp.write(bytes, 0)
   signal.throwIfAborted()
-  const stat = await temp.seal()
-  return await commit(root, key, { temp, stat, head, condition: { ifMatch, ifNoneMatch } }, signal)
+  const flush = bytes.length <= flushedTogether
+  const stat = await (flush ? temp.finish() : temp.seal())
+  return await commit(root, key, { temp, stat, head, flush, condition: { ifMatch, ifNoneMatch } }, signal)
 }
 
 /** Duplicates an object, with all that is known of it but its write id. Its bytes are checked on the way. */
