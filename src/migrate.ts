@@ -17,7 +17,7 @@ import { type Reason, StoreError } from "./error.ts"
 import type { Loaded } from "./load.ts"
 import type { ObjectStoreService } from "./object-store.ts"
 import type { CallOptions } from "./options.ts"
-import { type Reader, readerOf } from "./streams/reader.ts"
+import { readerOf, sameBytes } from "./streams/reader.ts"
 import { transfer } from "./transfer.ts"
 
 /** Options of {@link migrate}. */
@@ -140,7 +140,7 @@ export const migrate = (
         const there = yield* find(target, key, call)
         if (there !== undefined) {
           const here = yield* source.stat(key, call)
-          if (yield* sameBytes(source, here, target, there, call)) return "present"
+          if (yield* sameObjects(source, here, target, there, call)) return "present"
           if (!replace) return "different"
         }
         if (dryRun) return there === undefined ? "missing" : "different"
@@ -176,7 +176,10 @@ export const migrate = (
     )
   }))
 
-/** A condition that a store checks for small objects and not for large ones is left out for those. */
+/**
+ * A condition that a store checks for small objects and not for large ones (Ceph) is left out for those: then somebody
+ * who writes the object in the very moment loses to the copy.
+ */
 const withoutCondition = <A, C extends object>(
   condition: C,
   write: (condition: C | Record<never, never>) => Effect.Effect<A, StoreError>,
@@ -195,7 +198,7 @@ const find = (
   Effect.catchIf(store.stat(key, call), (error) => error.reason === "NotFound", () => Effect.undefined)
 
 /** Whether two objects have the same stored bytes, by what is known of them, else by reading both. */
-const sameBytes = (
+const sameObjects = (
   source: ObjectStoreService,
   here: ObjectInfo,
   target: ObjectStoreService,
@@ -220,7 +223,7 @@ const sameBytes = (
         storedBytes(target, there, call),
         (other) =>
           Effect.tryPromise({
-            try: () => sameStreams(readerOf(one.body), readerOf(other.body)),
+            try: () => sameBytes(readerOf(one.body), readerOf(other.body)),
             catch: (cause) =>
               StoreError.is(cause) ? cause : new StoreError({
                 reason: "Protocol",
@@ -242,22 +245,3 @@ const storedBytes = (
   call: CallOptions,
 ): Effect.Effect<Loaded, StoreError> =>
   store.load(key, { ...call, decode: "none", ifMatch: etag.startsWith("W/") ? undefined : etag })
-
-/** Whether two streams deliver the same bytes, however they are cut into chunks. */
-const sameStreams = async (one: Reader, other: Reader): Promise<boolean> => {
-  try {
-    let a: Uint8Array | undefined = new Uint8Array(0)
-    let b: Uint8Array | undefined = new Uint8Array(0)
-    while (true) {
-      while (a?.length === 0) a = await one.read()
-      while (b?.length === 0) b = await other.read()
-      if (a === undefined || b === undefined) return a === b
-      const length = Math.min(a.length, b.length)
-      for (let i = 0; i < length; i++) if (a[i] !== b[i]) return false
-      a = a.subarray(length)
-      b = b.subarray(length)
-    }
-  } finally {
-    await Promise.all([one.cancel(), other.cancel()])
-  }
-}

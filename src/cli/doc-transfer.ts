@@ -14,6 +14,7 @@ import process from "node:process"
 import type { StoreError } from "../error.ts"
 import { parseStoreUrl } from "../store-url.ts"
 import { openSource } from "../streams/source.ts"
+import { streamOf } from "../streams/reader.ts"
 import type { DocumentsService, TransferReport } from "../stores/documents.ts"
 import { CommandError, exitCodes, failureExit, usageError } from "./exit.ts"
 import { openInput, openOutput, openStdin } from "./files.ts"
@@ -98,15 +99,8 @@ export const importDocuments: Verb<"import"> = Command.make(
       const documents = yield* openDocuments(yield* openStore)
       const { source } = file === undefined || file === "-" ? yield* openStdin : yield* openInput(file)
       const reader = openSource(source)
-      const archive = new ReadableStream<Uint8Array>({
-        pull: async (controller) => {
-          const chunk = await reader.read()
-          if (chunk === undefined) controller.close()
-          // A source may fill the same buffer anew.
-          else controller.enqueue(chunk.slice())
-        },
-        cancel: (reason) => reader.cancel(reason),
-      }, { highWaterMark: 0 })
+      // Copies, since a source may fill the same buffer anew.
+      const archive = streamOf({ read: async () => (await reader.read())?.slice(), cancel: reader.cancel })
       yield* tell(yield* documents.importTar(archive), json)
     })),
 ).pipe(

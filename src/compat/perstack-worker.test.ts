@@ -3,6 +3,7 @@ import { expect } from "bun:test"
 import type { Request as WorkerRequest } from "miniflare"
 import { fileURLToPath } from "node:url"
 import { onlyOn } from "../../scripts/only-on.ts"
+import { bundleWorker, workerOptions } from "../../scripts/worker.ts"
 import { aCheckpoint, aJob, anEvent, aSetting } from "../stores/execution-testing.ts"
 import { makeS3Peer, peerCredentials } from "../testing/s3/mod.ts"
 
@@ -30,18 +31,7 @@ onlyOn("bun", "the Worker is bundled by Bun")(
   "row 22: R2Storage keeps a run in a Worker, and nothing of node: or of the disk is in its bundle",
   async () => {
     const entry = fileURLToPath(new URL("worker-entry.ts", import.meta.url))
-    const { build } = Reflect.get(globalThis, "Bun") as {
-      build: (options: object) => Promise<{ outputs: Array<Blob> }>
-    }
-    const built = await build({
-      entrypoints: [entry],
-      files: { [entry]: worker },
-      target: "browser",
-      conditions: ["worker"],
-      minify: true,
-    })
-    expect(built.outputs.length).toBe(1)
-    const script = await built.outputs[0]!.text()
+    const script = await bundleWorker(entry, worker)
     expect(script).not.toMatch(/(?:from|import|require)\s*\(?\s*["']node:/)
     expect(script).not.toContain(".holdfast")
 
@@ -50,9 +40,7 @@ onlyOn("bun", "the Worker is bundled by Bun")(
     const hosts = new Set<string>()
     const { Miniflare, Response: MiniflareResponse } = await import("miniflare")
     const flare = new Miniflare({
-      // Listed, since miniflare would look for modules itself and knows no import() of a name in a variable.
-      modules: [{ type: "ESModule", path: "worker.mjs", contents: script }],
-      compatibilityDate: "2026-07-01",
+      ...workerOptions(script),
       // Whatever the Worker fetches comes here: the peer stands for R2.
       outboundService: async (request: WorkerRequest) => {
         hosts.add(new URL(request.url).host)

@@ -4,80 +4,50 @@
  *
  * @module
  */
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import { readerOf, streamOf } from "../streams/reader.ts"
 
 /** How requests are sent. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>
 
-/** Slots that are taken in the order of asking. */
-class Slots {
-  #free: number
-  readonly #waiting: Array<() => void> = []
-
-  constructor(size: number) {
-    this.#free = size
-  }
-
-  async take(signal: AbortSignal | null | undefined): Promise<void> {
-    signal?.throwIfAborted()
-    if (this.#free > 0) {
-      this.#free--
-      return
-    }
-    await new Promise<void>((resolve, reject) => {
-      const proceed = (): void => {
-        signal?.removeEventListener("abort", leave)
-        resolve()
-      }
-      const leave = (): void => {
-        this.#waiting.splice(this.#waiting.indexOf(proceed), 1)
-        reject(signal?.reason)
-      }
-      signal?.addEventListener("abort", leave, { once: true })
-      this.#waiting.push(proceed)
-    })
-  }
-
-  give(): void {
-    const next = this.#waiting.shift()
-    if (next === undefined) this.#free++
-    else next()
-  }
-}
-
 /** At most `size` requests at a time; further ones wait until an answer has been read, cancelled or broken off. */
 export const pooledFetch = (size: number, inner: Fetch): Fetch => {
-  const slots = new Slots(size)
+  const slots = Semaphore.makeUnsafe(size)
+  const give = (): void => void Effect.runSync(Semaphore.release(slots, 1))
   return async (url, init) => {
-    await slots.take(init.signal)
+    init.signal?.throwIfAborted()
+    await Effect.runPromise(Semaphore.take(slots, 1), { signal: init.signal ?? undefined }).catch((cause: unknown) => {
+      throw init.signal?.reason ?? cause
+    })
     let response: Response
     try {
       response = await inner(url, init)
     } catch (error) {
-      slots.give()
+      give()
       throw error
     }
     if (response.body === null) {
-      slots.give()
+      give()
       return response
     }
-    const reader = response.body.getReader()
-    const body = new ReadableStream<Uint8Array>({
-      pull: async (controller) => {
+    const reader = readerOf(response.body)
+    const body = streamOf({
+      read: async () => {
         try {
-          const { done, value } = await reader.read()
-          if (!done) return controller.enqueue(value)
-          slots.give()
-          controller.close()
+          const chunk = await reader.read()
+          if (chunk === undefined) give()
+          return chunk
         } catch (error) {
-          slots.give()
+          give()
           throw error
         }
       },
       cancel: async (reason) => {
-        slots.give()
+        give()
         await reader.cancel(reason)
       },
-    }, { highWaterMark: 0 })
+    })
     const { status, statusText, headers } = response
     return new Response(body, { status, statusText, headers })
   }

@@ -12,6 +12,7 @@ import { headers as names, parseJson, textsIn } from "../backends/http/wire.ts"
 import type { ObjectInfo } from "../backend.ts"
 import { StoreError, type StoreErrorArgs } from "../error.ts"
 import { PartPool } from "../streams/parts.ts"
+import { streamOf } from "../streams/reader.ts"
 import { writeCondition } from "./conditions.ts"
 import { run, type ServedStore, serviceOf } from "./served.ts"
 
@@ -152,14 +153,7 @@ class Incoming {
 /** The body as a stream that keeps to the limits or errors. Its cancelling reaches the sender. */
 const receive = (key: string, request: Request, limits: ReceiveLimits): ReadableStream<Uint8Array> => {
   const incoming = new Incoming(key, request, limits)
-  return new ReadableStream<Uint8Array>({
-    pull: async (controller) => {
-      const chunk = await incoming.next()
-      if (chunk === undefined) controller.close()
-      else controller.enqueue(chunk)
-    },
-    cancel: (reason) => incoming.cancel(reason),
-  }, { highWaterMark: 0 })
+  return streamOf({ read: () => incoming.next(), cancel: (reason) => incoming.cancel(reason) })
 }
 
 /** The SHA-256 of a `Content-Digest` (RFC 9530) in hex, where there is one. */

@@ -223,7 +223,12 @@ export const makeCollection = (
         : yield* Effect.result(writeNew(stored))
       if (Result.isSuccess(written)) return document
       if (!lostRace(written.failure)) return yield* Effect.fail(written.failure)
-      const there = yield* read(ref)
+      // Nothing is there: then it was no other writer.
+      const there = yield* Effect.catchIf(
+        read(ref),
+        (error) => error.reason === "NotFound",
+        () => Effect.fail(written.failure),
+      )
       return canonicalJson(there.document) === canonicalJson(document) ? document : yield* Effect.fail(taken)
     })
 

@@ -78,6 +78,23 @@ test("a move leaves out what is damaged and says so; another document in its pla
   expect((await target.get(`${made[2]!.jacsId}:${made[2]!.jacsVersion}`))["n"]).toBe(3)
 })
 
+test("what lies in the place of an archived document is compared by its bytes, not by its length", async () => {
+  await using from = await openOn(await makeMemory())
+  await using to = await openOn(await makeMemory())
+  const key = "archive/documents/a/b.json"
+  await from.save(key, "one")
+  await to.save(key, "two")
+  for (const again of [false, true]) {
+    const report = again
+      ? await new DocumentStore(to).importTar(new DocumentStore(from).exportTar())
+      : await new DocumentStore(to).copyFrom(new DocumentStore(from))
+    expect(report.failed.map(({ key, error }) => [key, error.reason])).toEqual([[key, "AlreadyExists"]])
+    expect(await (await to.load(key)).text()).toBe("two")
+  }
+  await to.save(key, "one")
+  expect((await new DocumentStore(to).copyFrom(new DocumentStore(from))).others).toEqual({ copied: 0, present: 1 })
+})
+
 test("an archive that is cut or damaged fails; what came before is stored, and the whole one finishes it", async () => {
   await using from = await openOn(await makeMemory())
   const source = new DocumentStore(from)

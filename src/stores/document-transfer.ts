@@ -16,7 +16,8 @@ import type { ObjectStoreService } from "../object-store.ts"
 import { iterate, run } from "../run.ts"
 import { sha256 } from "../streams/digest.ts"
 import { decodeGzip } from "../streams/gzip.ts"
-import type { Source } from "../streams/source.ts"
+import { readerOf, sameBytes, streamOf } from "../streams/reader.ts"
+import { openSource, type Source } from "../streams/source.ts"
 import {
   type DocumentEntry,
   type DocumentKind,
@@ -115,13 +116,30 @@ const place = (
       (error) => error.reason === "NotFound",
       () => Effect.undefined,
     )
-    if (there?.length === size) return "present"
+    const hash = hashOf(key)
+    // The name of a file says what is in it.
+    if (there?.length === size && hash !== undefined) return "present"
+    const other = new StoreError({
+      reason: "AlreadyExists",
+      detail: "there is another object of that name",
+      operation: "copy",
+      key,
+    })
+    if (there !== undefined && there.length !== size) return yield* Effect.fail(other)
     if (there !== undefined) {
-      const detail = `there is another object, of ${there.length ?? there.size} bytes`
-      return yield* Effect.fail(new StoreError({ reason: "AlreadyExists", detail, operation: "copy", key }))
+      const same = yield* Effect.acquireUseRelease(
+        target.load(key),
+        (loaded) =>
+          Effect.flatMap(open, ({ source }) =>
+            Effect.tryPromise({
+              try: () => sameBytes(openSource(source), readerOf(loaded.body)),
+              catch: (cause) => StoreError.is(cause) ? cause : broken(key)(cause),
+            })),
+        (loaded) => Effect.promise(() => loaded.cancel()),
+      )
+      return same ? "present" : yield* Effect.fail(other)
     }
     const { source, contentType } = yield* open
-    const hash = hashOf(key)
     yield* target.save(key, source, {
       compression: "none",
       expectedSize: size,
@@ -295,16 +313,9 @@ export const importTar = (
   })
 
 const ungzipped = (archive: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> => {
-  const reader = archive.getReader()
-  const pieces = decodeGzip(async () => (await reader.read()).value)
-  return new ReadableStream<Uint8Array>({
-    pull: async (controller) => {
-      const { done, value } = await pieces.next()
-      if (done === true) controller.close()
-      else controller.enqueue(value)
-    },
-    cancel: (reason) => reader.cancel(reason),
-  }, { highWaterMark: 0 })
+  const { read, cancel } = readerOf(archive)
+  const pieces = decodeGzip(read)
+  return streamOf({ read: async () => (await pieces.next()).value ?? undefined, cancel })
 }
 
 const store = (

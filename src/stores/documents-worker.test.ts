@@ -2,6 +2,7 @@
 import { expect } from "bun:test"
 import { fileURLToPath } from "node:url"
 import { onlyOn } from "../../scripts/only-on.ts"
+import { bundleWorker, workerOptions } from "../../scripts/worker.ts"
 
 const worker = `
 import * as Memory from "../backends/memory.ts"
@@ -26,17 +27,10 @@ onlyOn("bun", "the Worker is bundled by Bun")(
   "a Worker keeps documents: signed, with files, in an archive",
   async () => {
     const entry = fileURLToPath(new URL("worker-entry.ts", import.meta.url))
-    const { build } = Reflect.get(globalThis, "Bun") as {
-      build: (options: object) => Promise<{ outputs: Array<Blob> }>
-    }
-    const built = await build({ entrypoints: [entry], files: { [entry]: worker }, target: "browser", minify: true })
-    const script = await built.outputs[0]!.text()
+    const script = await bundleWorker(entry, worker)
     expect(script).not.toMatch(/(?:from|import|require)\s*\(?\s*"node:/)
     const { Miniflare } = await import("miniflare")
-    const flare = new Miniflare({
-      modules: [{ type: "ESModule", path: "worker.mjs", contents: script }],
-      compatibilityDate: "2026-07-01",
-    })
+    const flare = new Miniflare(workerOptions(script))
     try {
       const reply = await flare.dispatchFetch("http://worker.example/")
       expect(await reply.json()).toEqual({

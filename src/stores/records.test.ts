@@ -4,7 +4,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { Backend } from "../backend.ts"
 import * as Memory from "../backends/memory.ts"
-import type { StoreError } from "../error.ts"
+import { StoreError } from "../error.ts"
 import { makeObjectStore, type ObjectStoreService } from "../object-store.ts"
 import { workersRunning } from "../streams/codec-workers.ts"
 import {
@@ -106,6 +106,23 @@ test("a change that returns what it was given writes nothing; one that fails cha
   const refused = await Effect.runPromise(Effect.flip(updateRecord(store, "a", format, () => Effect.fail("no"))))
   expect(refused).toBe("no")
   expect((await Effect.runPromise(readRecord(store, "a", format))).etag).toBe(etag)
+})
+
+test("a conflict that lasts is told at once; one that passes starts the change again", async () => {
+  for (const [transient, puts] of [[false, 1], [true, 3]] as const) {
+    let tried = 0
+    const conflict = new StoreError({ reason: "Conflict", detail: "in the way", transient })
+    const store = await Effect.runPromise(Effect.flatMap(Memory.make(), (backend) =>
+      makeObjectStore({
+        ...backend,
+        put: (key, bytes, options) =>
+          Effect.suspend(() => ++tried < 3 ? Effect.fail(conflict) : backend.put(key, bytes, options)),
+      }, { policy: { retry: "none" } })))
+    const result = await Effect.runPromise(
+      Effect.result(updateRecord(store, "a", format, () => Effect.succeed({ count: 1 }))),
+    )
+    expect([Result.isSuccess(result), tried]).toEqual([transient, puts])
+  }
 })
 
 test("a store without conditions refuses exact changes, unless there is one writer", async () => {

@@ -197,9 +197,9 @@ export const updateRecord = <A, E = never>(
     )
   })
 
-/** Whether a write failed only because another writer was faster. */
-export const lostRace = (error: StoreError): boolean =>
-  error.reason === "PreconditionFailed" || error.reason === "AlreadyExists" || error.reason === "Conflict"
+/** Whether a write failed only because another writer was faster. A lasting `Conflict` is of another kind, such as an object where a folder is needed. */
+export const lostRace = ({ reason, transient }: StoreError): boolean =>
+  reason === "PreconditionFailed" || reason === "AlreadyExists" || (reason === "Conflict" && transient)
 
 /** One object of a listing: the record, or why it cannot be read. */
 export type Listed<A> = Result.Result<Found<A>, StoreError>

@@ -13,6 +13,7 @@ import { StoreError } from "../error.ts"
 import type { Loaded } from "../load.ts"
 import type { ObjectStoreService } from "../object-store.ts"
 import { FormatError } from "../streams/format-error.ts"
+import { streamOf } from "../streams/reader.ts"
 import { corruptRecord } from "./records.ts"
 import { checkPayload } from "./payload.ts"
 import { type ContainerPiece, containerText, readContainer } from "./snapshot-container.ts"
@@ -192,30 +193,27 @@ export const makeReaders = (store: ObjectStoreService, preset: SnapshotKey | und
         (exit) => exit._tag === "Success" ? Effect.void : Effect.promise(reading.cancel),
       )
       const hash = new SnapshotHash()
-      const check = async (): Promise<void> => {
+      const check = async (): Promise<undefined> => {
         const actual = await hash.hex()
         await Effect.runPromiseWith(context)(checkHash(path, o, loaded.info.etag, metadata, actual))
       }
-      const body = new ReadableStream<Uint8Array>({
-        async pull(controller) {
+      const body = streamOf({
+        read: async () => {
           try {
             const { done, value } = await reading.pieces.next()
-            if (!done && value.kind === "state") {
-              hash.update(value.bytes)
-              return controller.enqueue(value.bytes)
-            }
-            await check()
+            if (done || value.kind !== "state") return await check()
+            hash.update(value.bytes)
+            return value.bytes
           } catch (cause) {
             await reading.cancel()
             throw fail(path)(cause)
           }
-          controller.close()
         },
-        async cancel() {
+        cancel: async () => {
           await reading.cancel()
           await reading.pieces.return(undefined).catch(() => undefined)
         },
-      }, { highWaterMark: 0 })
+      })
       return { ...infoOf(path, loaded.info, metadata), body }
     })
 

@@ -42,3 +42,22 @@ export const readerOf = (stream: ReadableStream<Uint8Array>): Reader => {
     cancel: (reason) => lock.cancel(reason),
   }
 }
+
+/** Whether two streams deliver the same bytes, however they are cut into chunks. */
+export const sameBytes = async (one: Reader, other: Reader): Promise<boolean> => {
+  try {
+    let a: Uint8Array | undefined = new Uint8Array(0)
+    let b: Uint8Array | undefined = new Uint8Array(0)
+    while (true) {
+      while (a?.length === 0) a = await one.read()
+      while (b?.length === 0) b = await other.read()
+      if (a === undefined || b === undefined) return a === b
+      const length = Math.min(a.length, b.length)
+      for (let i = 0; i < length; i++) if (a[i] !== b[i]) return false
+      a = a.subarray(length)
+      b = b.subarray(length)
+    }
+  } finally {
+    await Promise.all([one.cancel(), other.cancel()])
+  }
+}

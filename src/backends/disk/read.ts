@@ -7,6 +7,7 @@
 import { Buffer } from "node:buffer"
 import type { FileHandle } from "node:fs/promises"
 import type { GetOptions, GetResult, ObjectInfo, StatOptions } from "../../backend.ts"
+import { streamOf } from "../../streams/reader.ts"
 import { refuse } from "./errors.ts"
 import { demandEtag, openObject, refuseWeak } from "./object.ts"
 import type { Root } from "./root.ts"
@@ -79,18 +80,18 @@ const bodyOf = (
     left -= bytesRead
     return new Uint8Array(buffer.buffer, 0, bytesRead)
   }
-  return new ReadableStream<Uint8Array>({
-    pull: async (controller) => {
+  return streamOf({
+    read: async () => {
+      if (cancelled || (reading === undefined && left === 0)) return undefined
       try {
         const chunk = await (reading ??= readChunk())
-        if (cancelled) return
+        if (cancelled) return undefined
         reading = left > 0 ? readChunk() : undefined
-        // Looked at with the next pull; until then nobody has to.
+        // Looked at with the next read; until then nobody has to.
         reading?.catch(() => {})
         // Before the last bytes are out: who has them all need not read on to free the file.
         if (reading === undefined) await handle.close()
-        controller.enqueue(chunk)
-        if (reading === undefined) controller.close()
+        return chunk
       } catch (error) {
         await handle.close()
         throw fail(error)
@@ -102,7 +103,7 @@ const bodyOf = (
       await reading?.catch(() => {})
       await handle.close()
     },
-  }, { highWaterMark: 0 })
+  })
 }
 
 const empty = (): ReadableStream<Uint8Array> =>

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { streamOf } from "../../streams/reader.ts"
 import type { R2Body } from "./bucket.ts"
 import { fail, r2Error } from "./errors.ts"
 
@@ -13,24 +14,24 @@ const chunkSize = 64 * 1024
 export const bodyOf = (source: R2Body, key: string, length: number): ReadableStream<Uint8Array> => {
   const reader = source.getReader({ mode: "byob" })
   let left = length
-  return new ReadableStream<Uint8Array>({
-    pull: async (controller) => {
+  return streamOf({
+    read: async () => {
       const { done, value } = await reader.read(new Uint8Array(chunkSize)).catch((cause: unknown) => {
         throw r2Error("get", key, cause)
       })
       if (done || value === undefined || value.length === 0) {
         if (left > 0) throw fail("Truncated", "get", key, `the body ended ${left} bytes before its end`)
-        return controller.close()
+        return undefined
       }
       left -= value.length
       if (left < 0) {
         await reader.cancel()
         throw fail("Protocol", "get", key, `the body has more than the ${length} bytes promised`)
       }
-      controller.enqueue(value)
+      return value
     },
     cancel: (reason) => reader.cancel(reason),
-  }, { highWaterMark: 0 })
+  })
 }
 
 /** No bytes. */

@@ -9,11 +9,11 @@
  */
 import * as Effect from "effect/Effect"
 import { StoreError } from "../../error.ts"
-import { crc32 } from "../../streams/crc32.ts"
 import { type Client, makeClient, type S3Request } from "./client.ts"
 import { type S3Options, settle } from "./options.ts"
-import { crc32ToBase64, md5Base64, protectDocument } from "./payload.ts"
-import { childrenOf, textOf, type XmlElement } from "./xml.ts"
+import { checkedDocument } from "./payload.ts"
+import { versioningOf } from "./write.ts"
+import { childrenOf, documentOf, escapeText, textOf, type XmlElement } from "./xml.ts"
 
 /** A rule of a bucket's lifecycle. */
 export interface LifecycleRule {
@@ -43,20 +43,15 @@ export interface Bucket {
   readonly setLifecycle: (rule: LifecycleRule) => Effect.Effect<void, StoreError>
 }
 
-const escapes: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;" }
 const element = (name: string, ...content: ReadonlyArray<string>): string => `<${name}>${content.join("")}</${name}>`
-const text = (name: string, value: string | number): string =>
-  element(name, String(value).replace(/[&<>]/g, (char) => escapes[char]!))
+const text = (name: string, value: string | number): string => element(name, escapeText(String(value)))
 
 /** An element as it was read; what S3 puts into a lifecycle has no attributes. */
 const written = ({ name, text: own, children }: XmlElement): string =>
   children.length > 0 ? element(name, ...children.map(written)) : text(name, own)
 
 const document = (name: string, ...content: ReadonlyArray<string>): Uint8Array =>
-  new TextEncoder().encode(
-    '<?xml version="1.0" encoding="UTF-8"?>' +
-      `<${name} xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${content.join("")}</${name}>`,
-  )
+  new TextEncoder().encode(documentOf(name, content.join("")))
 
 const ruleText = ({ id, prefix, expireDays, transition }: LifecycleRule): string =>
   element(
@@ -96,13 +91,7 @@ const request = async (
   body?: Uint8Array,
 ): Promise<S3Request> => {
   const asked = { method, operation, query, mutates: method !== "GET" && method !== "HEAD" }
-  if (body === undefined) return asked
-  const { payloadHash } = await protectDocument(body)
-  const md5 = await md5Base64(body)
-  const protection: Record<string, string> = md5 === undefined
-    ? { "x-amz-checksum-crc32": crc32ToBase64(crc32(body)) }
-    : { "content-md5": md5 }
-  return { ...asked, headers: { "content-type": "application/xml", ...protection }, body, payloadHash }
+  return body === undefined ? asked : { ...asked, ...await checkedDocument(body), body }
 }
 
 const bucketOf = (client: Client): Bucket => {
@@ -140,12 +129,7 @@ const bucketOf = (client: Client): Bucket => {
         (error) => Effect.flatMap(exists, (there) => there ? Effect.void : Effect.fail(error)),
       )
     }),
-    versioning: client.run(async (signal) => {
-      const asked = await request("GET", "versioning", { versioning: "" })
-      const { document } = await client.ask(asked, "VersioningConfiguration", signal)
-      const status = textOf(document, "Status")
-      return status === "Enabled" || status === "Suspended" ? status : undefined
-    }),
+    versioning: client.run((signal) => versioningOf(client, { operation: "versioning", mutates: false }, signal)),
     setVersioning: (status) =>
       send("PUT", "versioning", { versioning: "" }, document("VersioningConfiguration", text("Status", status))),
     lifecycle: Effect.map(rules, (found) => found.flatMap((rule) => ruleOf(rule) ?? [])),

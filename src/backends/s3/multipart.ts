@@ -187,14 +187,14 @@ export const completeUpload = async (
     crc32: checked && crc32 !== undefined ? crc32ToBase64(crc32) : undefined,
   }))
   const body = new TextEncoder().encode(completeDocument(listed))
-  const { payloadHash } = await protectDocument(body)
+  const { payloadHash, headers: kind } = await protectDocument(body)
   const request = {
     ...asked,
     method: "POST",
     path: key,
     query: { uploadId: id },
     headers: {
-      "content-type": "application/xml",
+      ...kind,
       ...condition,
       ...(whole ? { "x-amz-checksum-crc32": crc32ToBase64(options.crc32!), "x-amz-checksum-type": "FULL_OBJECT" } : {}),
       // Counted by the service, so that no part is left out on the way.

@@ -4,8 +4,9 @@
  * @module
  */
 import { fastestHash } from "../../aws/hash.ts"
-import { emptyPayload, unsignedPayload } from "../../aws/sign.ts"
+import { unsignedPayload } from "../../aws/sign.ts"
 import { StoreError } from "../../error.ts"
+import { crc32 } from "../../streams/crc32.ts"
 
 /** Bytes as base64. */
 export const toBase64 = (bytes: Uint8Array): string => {
@@ -86,10 +87,21 @@ export const protectBytes = async (bytes: Uint8Array, crc: number, { kind, sign 
 }
 
 /** Protects a document of ours, which is small: by its signature. */
-export const protectDocument = async (bytes: Uint8Array | undefined): Promise<Protected> => ({
-  payloadHash: bytes === undefined ? emptyPayload : await sha256Hex(bytes),
-  headers: {},
+export const protectDocument = async (bytes: Uint8Array): Promise<Protected> => ({
+  payloadHash: await sha256Hex(bytes),
+  headers: { "content-type": "application/xml" },
 })
+
+/** The same for requests that must have a checksum as well: removals of many objects, and changes of a bucket. */
+export const checkedDocument = async (bytes: Uint8Array): Promise<Protected> => {
+  const { payloadHash, headers } = await protectDocument(bytes)
+  // Every service knows MD5.
+  const md5 = await md5Base64(bytes)
+  const checksum: Record<string, string> = md5 === undefined
+    ? { "x-amz-checksum-crc32": crc32ToBase64(crc32(bytes)) }
+    : { "content-md5": md5 }
+  return { payloadHash, headers: { ...headers, ...checksum } }
+}
 
 /** The headers of a customer's key. Fails with `Unsupported` where the runtime has no MD5. */
 export const customerKeyHeaders = async (

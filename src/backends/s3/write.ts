@@ -6,12 +6,11 @@
 import * as Effect from "effect/Effect"
 import type { Backend, ObjectInfo, PutOptions, RemoveOptions, RemoveResult, WriteCondition } from "../../backend.ts"
 import { StoreError } from "../../error.ts"
-import { crc32 } from "../../streams/crc32.ts"
 import type { Client } from "./client.ts"
 import { confirmEncryption, encryptionHeaders } from "./encryption.ts"
 import { type Asked, errorFrom, oddAnswer, refusal, requestIdOf } from "./errors.ts"
 import { defaultType, encryptionFrom, etagFrom, headHeaders, namesWrite, serviceEtag, validatorOf } from "./head.ts"
-import { crc32ToBase64, md5Base64, protectBytes, protectDocument, type Protection } from "./payload.ts"
+import { checkedDocument, crc32ToBase64, protectBytes, type Protection } from "./payload.ts"
 import { mismatch, statIfThere } from "./read.ts"
 import { childrenOf, deleteDocument, fitsXml, textOf } from "./xml.ts"
 
@@ -46,6 +45,18 @@ export const conditionHeaders = async (
   return { "if-match": ifMatchOf(client, ifMatch) }
 }
 
+/** Whether the bucket keeps versions; `undefined`: it never has. */
+export const versioningOf = async (
+  client: Client,
+  asked: Asked,
+  signal: AbortSignal,
+): Promise<"Enabled" | "Suspended" | undefined> => {
+  const request = { ...asked, method: "GET", query: { versioning: "" } }
+  const { document } = await client.ask(request, "VersioningConfiguration", signal)
+  const status = textOf(document, "Status")
+  return status === "Enabled" || status === "Suspended" ? status : undefined
+}
+
 /** Which clients' buckets are known to keep no versions. */
 const withoutVersions = new WeakSet<Client>()
 
@@ -60,12 +71,10 @@ const refuseInVersions = async (
 ): Promise<void> => {
   if (withoutVersions.has(client)) return
   const { profile, bucket } = client.settings
-  const request = { operation, key, mutates: false, method: "GET", query: { versioning: "" } }
   const refused = (detail: string, hint: string, cause?: unknown): StoreError =>
     new StoreError({ reason: "Unsupported", detail, hint, operation, key, backend: "s3", cause })
   try {
-    const { document } = await client.ask(request, "VersioningConfiguration", signal)
-    if (textOf(document, "Status") === undefined) {
+    if (await versioningOf(client, { operation, key, mutates: false }, signal) === undefined) {
       withoutVersions.add(client)
       return
     }
@@ -204,13 +213,7 @@ const removeBatch = async (
   const { bucket, prefix } = client.settings
   const asked: Asked = { operation: "removeMany", mutates: true }
   const body = new TextEncoder().encode(deleteDocument(keys.map((key) => prefix + key)))
-  const { payloadHash } = await protectDocument(body)
-  // Either this or a checksum must be there; every service knows this one.
-  const md5 = await md5Base64(body)
-  const protection: Record<string, string> = md5 === undefined
-    ? { "x-amz-checksum-crc32": crc32ToBase64(crc32(body)) }
-    : { "content-md5": md5 }
-  const headers = { "content-type": "application/xml", ...protection }
+  const { payloadHash, headers } = await checkedDocument(body)
   const request = { ...asked, method: "POST", query: { delete: "" }, headers, body, payloadHash }
   const { document, headers: answered } = await client.ask(request, "DeleteResult", signal)
   const removed = new Set(childrenOf(document, "Deleted").map((element) => textOf(element, "Key")))

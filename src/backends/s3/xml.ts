@@ -114,13 +114,15 @@ export const decodeName = (name: string): string => {
 
 const escapes: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" }
 
-const escapeText = (text: string): string => text.replace(/[&<>"]/g, (char) => escapes[char]!)
+/** A text as it stands between tags. */
+export const escapeText = (text: string): string => text.replace(/[&<>"]/g, (char) => escapes[char]!)
 
 /** Whether XML 1.0 can carry `text`; two noncharacters cannot be written even as references. */
 export const fitsXml = (text: string): boolean => !/[\ufffe\uffff]/.test(text)
 
-const header = '<?xml version="1.0" encoding="UTF-8"?>'
-const namespace = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+/** A document of S3's, out of what stands in its root. */
+export const documentOf = (root: string, content: string): string =>
+  `<?xml version="1.0" encoding="UTF-8"?><${root} xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${content}</${root}>`
 
 /** A part as CompleteMultipartUpload lists it; `crc32` in base64. */
 export interface ListedPart {
@@ -138,11 +140,11 @@ export const completeDocument = (parts: ReadonlyArray<ListedPart>): string => {
     const checksum = crc32 === undefined ? "" : `<ChecksumCRC32>${crc32}</ChecksumCRC32>`
     return `<Part><PartNumber>${number}</PartNumber><ETag>&quot;${escapeText(etag)}&quot;</ETag>${checksum}</Part>`
   })
-  return `${header}<CompleteMultipartUpload ${namespace}>${listed.join("")}</CompleteMultipartUpload>`
+  return documentOf("CompleteMultipartUpload", listed.join(""))
 }
 
 /** The body of DeleteObjects, to be answered key by key. */
 export const deleteDocument = (keys: ReadonlyArray<string>): string => {
   const listed = keys.map((key) => `<Object><Key>${escapeText(key)}</Key></Object>`)
-  return `${header}<Delete ${namespace}>${listed.join("")}<Quiet>false</Quiet></Delete>`
+  return documentOf("Delete", `${listed.join("")}<Quiet>false</Quiet>`)
 }
