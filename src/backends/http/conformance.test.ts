@@ -39,15 +39,31 @@ const inside = (behind: Made): Made =>
       fetch: async (url, init) => await app.fetch(new Request(url, init)),
     }))
 
+/** A server ends its connections at once; what a request has begun behind it is waited for here. */
 const overSocket = (behind: Made): Made =>
-  Effect.flatMap(mounted(behind), (app) =>
-    Effect.flatMap(
-      Effect.acquireRelease(
-        Effect.sync(() => listen((request, env) => app.fetch(request, env))),
-        (server) => Effect.promise(() => server.stop()),
+  Effect.gen(function* () {
+    const app = yield* mounted(behind)
+    const answering = new Set<Promise<Response>>()
+    const { url } = yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        listen(async (request, env) => {
+          const answer = Promise.resolve(app.fetch(request, env))
+          answering.add(answer)
+          try {
+            return await answer
+          } finally {
+            answering.delete(answer)
+          }
+        })
       ),
-      ({ url }) => make({ url: `${url}/some/store` }),
-    ))
+      (server) =>
+        Effect.promise(async () => {
+          await server.stop()
+          await Promise.allSettled(answering)
+        }),
+    )
+    return yield* make({ url: `${url}/some/store` })
+  })
 
 register(test, await conformance("http (memory)", () => inside(Memory.make())))
 register(test, await conformance("http (memory, socket)", () => overSocket(Memory.make())))
