@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { encodeQuery } from "../../aws/encode.ts"
 import { type Reason, StoreError, type StoreErrorArgs } from "../../error.ts"
+import { asItComes, noAnswerFrom } from "../../network.ts"
 import { boundedText } from "../../streams/answer.ts"
 import { errorFrom, parseJson, problemType } from "./wire.ts"
 
@@ -65,9 +66,6 @@ const maxDocument = 16 * 2 ** 20
 /** Most bytes of an error's document. */
 const maxProblem = 64 * 1024
 
-/** `decompress`: Bun's word for leaving a body as it came. */
-const asItComes: RequestInit & { readonly decompress: false } = { redirect: "manual", decompress: false }
-
 const again = { transient: true } as const
 /** What a status means when it comes from something in between that does not explain itself. */
 const byStatus: Readonly<Record<number, readonly [Reason, Partial<StoreErrorArgs>?]>> = {
@@ -116,15 +114,6 @@ export const mountOf = (text: string | URL): URL => {
   return url
 }
 
-const codeOf = (error: unknown): string => {
-  const code = (error as { code?: unknown } | null)?.code
-  return typeof code === "string" ? code : ""
-}
-
-const unsent =
-  /ECONNREFUSED|ConnectionRefused|ENOTFOUND|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|dns error|Connection refused/
-const certificate = /certificate|CERT_|_CERT|SELF_SIGNED|ERR_TLS|UnknownIssuer|NotValidForName/i
-
 /** Makes a client. Throws `Config` where an option is wrong. */
 export const makeClient = (options: HttpOptions): Client => {
   const mount = mountOf(options.url)
@@ -151,23 +140,6 @@ export const makeClient = (options: HttpOptions): Client => {
 
   /** A text of the other end's, without our token should it repeat it. */
   const clean = (text: string): string => token === undefined ? text : text.replaceAll(token, "…")
-
-  const noAnswer = (asked: Asked, error: unknown): StoreError => {
-    const inner = (error as { cause?: unknown } | null)?.cause
-    const text = [error, inner].map((each) => `${codeOf(each)} ${each instanceof Error ? each.message : ""}`).join(" ")
-    if (certificate.test(text)) {
-      return fault(asked, {
-        reason: "Unavailable",
-        transient: false,
-        ambiguous: false,
-        detail: `the certificate of ${host} cannot be trusted`,
-        hint: "check the host name and the certificate authorities that this runtime trusts",
-      })
-    }
-    return unsent.test(text)
-      ? fault(asked, { reason: "Unavailable", ambiguous: false, detail: `${host} cannot be reached: network failure` })
-      : fault(asked, { reason: "Unavailable", detail: `no answer from ${host}: network failure` })
-  }
 
   const refusal = async (asked: Asked, response: Response): Promise<StoreError> => {
     const { status } = response
@@ -217,7 +189,7 @@ export const makeClient = (options: HttpOptions): Client => {
         headers: { ...content.headers, ...asked.headers, ...always },
       })
     } catch (error) {
-      throw noAnswer(asked, error)
+      throw fault(asked, noAnswerFrom(host, error))
     }
     if (signal.aborted) {
       await response.body?.cancel().catch(() => undefined)

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import { encodeKey, encodeQuery } from "../../aws/encode.ts"
 import { emptyPayload, type SignedRequest, Signer } from "../../aws/sign.ts"
 import { StoreError } from "../../error.ts"
+import { asItComes } from "../../network.ts"
 import { boundedText } from "../../streams/answer.ts"
 import { type Asked, noAnswer, oddAnswer, readError, refusal, type Refused, requestIdOf } from "./errors.ts"
 import type { Settings } from "./options.ts"
@@ -61,9 +62,6 @@ const maxErrorBytes = 64 * 1024
 
 /** Most bytes of a document: a list of 1,000 keys of 1,024 bytes, each byte escaped, is 4 MB. */
 const maxDocumentBytes = 16 * 1024 * 1024
-
-/** `decompress`: Bun's word for leaving a body as it came. */
-const asItComes: RequestInit & { readonly decompress: false } = { redirect: "manual", decompress: false }
 
 /** Codes of refusals that name the right region. */
 const misdirected: ReadonlySet<string> = new Set([

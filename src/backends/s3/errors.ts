@@ -9,6 +9,7 @@
  * @module
  */
 import { type Reason, StoreError, type StoreErrorArgs } from "../../error.ts"
+import { noAnswerFrom } from "../../network.ts"
 import { parseXml, textOf, type XmlElement } from "./xml.ts"
 
 /** The request that failed, as far as its error cares. */
@@ -263,51 +264,6 @@ export const oddAnswer = (asked: Asked, detail: string, more?: Partial<StoreErro
     ...more,
   })
 
-const codeOf = (error: unknown): string => {
-  const code = (error as { code?: unknown } | null)?.code
-  return typeof code === "string" ? code : ""
-}
-
-/**
- * An error of `fetch` as a cause that can be shown: its text and code, without the URL's query, which some runtimes
- * put into it, and without whatever else hangs on the original.
- */
-const shown = (error: unknown): Error => {
-  const { name, message } = error instanceof Error ? error : new Error("not an Error")
-  const inner = (error as { cause?: unknown } | null)?.cause
-  const clean = new Error(
-    [message, inner instanceof Error ? inner.message : ""].filter((text) => text !== "").join(": ")
-      .replace(/\?[^\s)"']*/g, ""),
-  )
-  clean.name = name
-  const code = codeOf(error) || codeOf(inner)
-  return code === "" ? clean : Object.assign(clean, { code })
-}
-
-const certificate = /certificate|CERT_|_CERT|SELF_SIGNED|ERR_TLS|UnknownIssuer|NotValidForName|SSL routines/i
-const unsent = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|dns error|Connection refused/
-
 /** A request that got no answer. */
-export const noAnswer = (asked: Asked, error: unknown, host = "the service"): StoreError => {
-  const cause = shown(error)
-  const text = `${codeOf(cause)} ${cause.message}`
-  const fields = { operation: asked.operation, key: asked.key, backend: "s3", cause }
-  if (certificate.test(text)) {
-    return new StoreError({
-      ...fields,
-      reason: "Unavailable",
-      transient: false,
-      ambiguous: false,
-      detail: `the certificate of ${host} cannot be trusted`,
-      hint: "check the endpoint's host name and the certificate authorities that this runtime trusts",
-    })
-  }
-  const refused = unsent.test(text)
-  return new StoreError({
-    ...fields,
-    reason: "Unavailable",
-    ambiguous: asked.mutates && !refused,
-    detail: refused ? `${host} cannot be reached: network failure` : `no answer from ${host}: network failure`,
-    hint: refused ? "check the endpoint, and that the network lets this program reach it" : undefined,
-  })
-}
+export const noAnswer = ({ operation, key, mutates }: Asked, error: unknown, host = "the service"): StoreError =>
+  new StoreError({ ambiguous: mutates, ...noAnswerFrom(host, error), operation, key, backend: "s3" })

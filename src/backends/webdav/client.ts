@@ -6,6 +6,7 @@
  */
 import * as Redacted from "effect/Redacted"
 import { type Reason, StoreError, type StoreErrorArgs } from "../../error.ts"
+import { asItComes, noAnswerFrom } from "../../network.ts"
 
 /** How to reach a folder on a WebDAV server. */
 export interface WebdavOptions {
@@ -56,9 +57,6 @@ export interface Client {
     fields: Pick<StoreErrorArgs, "reason" | "detail"> & Partial<StoreErrorArgs>,
   ) => StoreError
 }
-
-/** `decompress`: Bun's word for leaving a body as it came. */
-const asItComes: RequestInit & { readonly decompress: false } = { redirect: "manual", decompress: false }
 
 const config = (detail: string, hint: string): StoreError =>
   new StoreError({ reason: "Config", operation: "open", backend: "webdav", detail, hint })
@@ -122,9 +120,6 @@ const byStatus: Readonly<Record<number, readonly [Reason, Partial<StoreErrorArgs
   507: ["NoSpace"],
 }
 
-const unsent =
-  /ECONNREFUSED|ConnectionRefused|ENOTFOUND|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|dns error|Connection refused/
-
 const reads: ReadonlyArray<string> = ["GET", "HEAD", "PROPFIND"]
 
 /** Makes a client. Throws `Config` where an option is wrong. */
@@ -147,20 +142,6 @@ export const makeClient = (options: WebdavOptions): Client => {
       key,
       backend: "webdav",
     })
-
-  const noAnswer = (asked: Asked, error: unknown): StoreError => {
-    const inner = (error as { cause?: unknown } | null)?.cause
-    const text = [error, inner].map((each) =>
-      `${(each as { code?: unknown } | null)?.code ?? ""} ${each instanceof Error ? each.message : ""}`
-    ).join(" ")
-    return unsent.test(text)
-      ? fault(asked, {
-        reason: "Unavailable",
-        ambiguous: false,
-        detail: `${folder.host} cannot be reached: network failure`,
-      })
-      : fault(asked, { reason: "Unavailable", detail: `no answer from ${folder.host}: network failure` })
-  }
 
   const refusal = (asked: Asked, { status, headers }: Response): StoreError => {
     if (status >= 300 && status < 400) {
@@ -194,7 +175,7 @@ export const makeClient = (options: WebdavOptions): Client => {
         headers: { ...asked.headers, ...always },
       })
     } catch (error) {
-      throw noAnswer(asked, error)
+      throw fault(asked, noAnswerFrom(folder.host, error))
     }
     const give = async (error: unknown): Promise<never> => {
       await response.body?.cancel().catch(() => undefined)
