@@ -2,7 +2,7 @@
  * `holdfast serve` and `holdfast serve token`
  *
  * A store behind the routes of `src/http`, for programs that are to have no keys of the store. Lives until a signal, and
- * then lets the requests on hand end.
+ * then lets the requests on hand end. SIGHUP has it read its file of tokens again.
  *
  * @module
  */
@@ -15,6 +15,7 @@ import process from "node:process"
 import { CommandError, fileError, usageError, usageExit } from "./exit.ts"
 import { bytes, Json, openStore, seconds, text, type Verb } from "./flags.ts"
 import { printJson, writeOut } from "./output.ts"
+import { onHangup } from "./serve/hangup.ts"
 import { levels, Log } from "./serve/log.ts"
 import { listen, type Listening, stop } from "./serve/listen.ts"
 import { makeToken, parseRule, parseRules, type TokenRule } from "./serve/tokens.ts"
@@ -29,7 +30,7 @@ const flags = {
     Flag.withDefault(8420),
   ),
   host: text("host", "NAME", "Address to listen on; others than this machine's own need tokens. Default: 127.0.0.1"),
-  tokenFile: text("token-file", "FILE", "Who may do what; holdfast serve token makes its lines"),
+  tokenFile: text("token-file", "FILE", "Who may do what; holdfast serve token makes its lines. SIGHUP reads it again"),
   tokenHash: Flag.String("token-hash").pipe(
     Flag.withMetavar("LINE"),
     Flag.withDescription("A line of such a file: sha256:HEX [read|write] [prefix]; repeat the flag for more"),
@@ -110,7 +111,7 @@ const token: Verb<"token"> = Command.make(
 ).pipe(
   Command.withDescription(
     "Make a token, print it, and add its SHA-256 to a file for --token-file. The token itself is kept nowhere: give it\n" +
-      "  to whoever is to have it, as HOLDFAST_TOKEN. To take it back, remove its line and start the server again.",
+      "  to whoever is to have it, as HOLDFAST_TOKEN. To take it back, remove its line and send the server SIGHUP.",
   ),
   Command.withShortDescription("Make a token for a served store"),
   Command.withExamples([
@@ -153,6 +154,21 @@ export const serve: Verb<"serve"> = Command.make(
           await stop(server, grace * 1000, app.idle)
           log.add("info", { event: "stopped" })
         })
+      const reload: Effect.Effect<void> = Effect.match(readRules(tokenFile, tokenHash), {
+        onSuccess: (rules) => {
+          app.admit(rules)
+          log.add("info", { event: "reloaded", tokens: rules.length })
+        },
+        // What was in force stays so. The message names the line and shows nothing of it.
+        onFailure: ({ message }) => log.add("error", { event: "not reloaded", problem: message }),
+      })
+      // On Windows it says that the console is gone, after which the system ends the process.
+      if (tokenFile !== undefined && process.platform !== "win32") {
+        yield* Effect.acquireRelease(
+          Effect.sync(() => onHangup(() => Effect.runPromise(reload))),
+          (restore) => Effect.sync(restore),
+        )
+      }
       const server = yield* Effect.acquireRelease(begin, end)
       const url = `http://${name}:${server.port}${mount}`
       log.add("info", { event: "listening", url, store: store.backend, tokens: rules.length })

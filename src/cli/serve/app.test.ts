@@ -60,6 +60,18 @@ test("fault 144: with tokens, each may do what its line says and no more", async
   expect([await as(reader.token, "/metrics"), await as(undefined, "/health")]).toEqual([200, 200])
 })
 
+test("rules that are admitted later count from then on, for the store and for the metrics", async () => {
+  const [old, young] = [makeToken("write", ""), makeToken("read", "")]
+  const { app, ask } = await program([parseRule(old.line)])
+  const as = ({ token }: { readonly token: string }): Promise<ReadonlyArray<number>> =>
+    Promise.all(
+      ["/store/l", "/metrics"].map((path) => status(ask(path, { headers: { authorization: `Bearer ${token}` } }))),
+    )
+  expect([await as(old), await as(young)]).toEqual([[200, 200], [403, 401]])
+  app.admit([parseRule(young.line)])
+  expect([await as(old), await as(young)]).toEqual([[403, 401], [200, 200]])
+})
+
 test("without tokens programs of this machine are let in, and web pages that a browser of it shows are not", async () => {
   const { ask, app, store } = await program([])
   await store.save("a", "hello")

@@ -32,6 +32,8 @@ export interface AppOptions extends Pick<StoreRoutesOptions, "maxBytes" | "patie
 /** A program to serve. */
 export interface App {
   readonly answer: Answer
+  /** From now on these say who may do what. Requests that have been let in end as they began. */
+  readonly admit: (rules: ReadonlyArray<TokenRule>) => void
   /** From now on `/health` says 503, so that a load balancer sends nobody here any more. */
   readonly stopping: () => void
   /** Resolves when no request is on hand. */
@@ -173,9 +175,10 @@ export const makeApp = (store: ObjectStoreService, { rules, log, ...limits }: Ap
   const notes = new WeakMap<Request, Notes>()
   const hand = new OnHand()
   let stopping = false
+  let inForce = rules
 
   const letIn = (request: Request): TokenRule | "anyone" | undefined =>
-    rules.length > 0 ? ruleOf(rules, request) : isLocal(request) ? "anyone" : undefined
+    inForce.length > 0 ? ruleOf(inForce, request) : isLocal(request) ? "anyone" : undefined
 
   const app = new Hono()
   app.route(
@@ -279,6 +282,9 @@ export const makeApp = (store: ObjectStoreService, { rules, log, ...limits }: Ap
 
   return {
     answer,
+    admit: (next) => {
+      inForce = next
+    },
     stopping: () => {
       stopping = true
     },
