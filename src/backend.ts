@@ -242,6 +242,8 @@ export interface CopyOptions extends WriteCondition, CopySource {
   readonly writeId: string
   /** How the target is to be encrypted. */
   readonly encryption?: Encryption | undefined
+  /** The target's storage class. Default: the source's. */
+  readonly storageClass?: string | undefined
 }
 
 /** Which object a copy reads. */

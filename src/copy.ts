@@ -38,9 +38,10 @@ const within = (
   copying: Copying,
   call: NonNullable<Backend["copy"]>,
 ): Effect.Effect<ObjectInfo, StoreError> => {
-  const { backend, from, to, writeId, ifMatch, ifNoneMatch, encryption } = copying
+  const { backend, from, to, writeId, ifMatch, ifNoneMatch, encryption, storageClass } = copying
   const { sourceIfMatch, sourceVersionId, sourceCustomerKey } = copying
-  const options = { ifMatch, ifNoneMatch, sourceIfMatch, sourceVersionId, sourceCustomerKey, encryption, writeId }
+  const source = { sourceIfMatch, sourceVersionId, sourceCustomerKey }
+  const options = { ifMatch, ifNoneMatch, ...source, encryption, storageClass, writeId }
   return Effect.catch(
     call(from, to, options),
     (error) => settle(backend, error, { key: to, writeId, ifMatch, ifNoneMatch }),
@@ -85,7 +86,8 @@ const inPieces = Effect.fnUntraced(function* (
       }),
     )
   }
-  const { size, contentType, metadata, codec, storageClass, crc32, sha256, length } = source
+  const { size, contentType, metadata, codec, crc32, sha256, length } = source
+  const { storageClass = source.storageClass } = copying
   const head = { contentType, metadata, codec, storageClass, writeId, encryption }
   const pieces: Array<{ number: number; offset: number; size: number }> = []
   const step = Math.max(pieceSize, Math.ceil(size / (backend.capabilities.parts?.maxCount ?? Infinity) / MiB) * MiB)

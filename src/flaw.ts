@@ -158,14 +158,18 @@ export const encryptionFlaw = (
     : invalid("encryption.context is not made of names and strings")
 }
 
+export const storageClassFlaw = (storageClass: string | undefined, capabilities: Capabilities): Flaw | undefined => {
+  if (storageClass === undefined) return undefined
+  if (capabilities.storageClasses !== true) return unsupported("this store has no storage classes")
+  return /^[A-Z][A-Z0-9_-]*$/.test(storageClass)
+    ? undefined
+    : invalid(`storageClass is ${JSON.stringify(storageClass)}; give a name such as "STANDARD_IA"`)
+}
+
 /** What is wrong with where and how an object is to be kept. */
 export const placementFlaw = (o: SaveOptions, capabilities: Capabilities): Flaw | undefined => {
-  if (o.storageClass !== undefined) {
-    if (capabilities.storageClasses !== true) return unsupported("this store has no storage classes")
-    if (!/^[A-Z][A-Z0-9_-]*$/.test(o.storageClass)) {
-      return invalid(`storageClass is ${JSON.stringify(o.storageClass)}; give a name such as "STANDARD_IA"`)
-    }
-  }
+  const flaw = storageClassFlaw(o.storageClass, capabilities)
+  if (flaw !== undefined) return flaw
   if (o.tags !== undefined) {
     if (capabilities.tags !== true) return unsupported("this store has no tags")
     const tags = Object.entries(o.tags)

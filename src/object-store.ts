@@ -48,6 +48,7 @@ import {
   rangeFlaw,
   readFlaw,
   saveNumbersFlaw,
+  storageClassFlaw,
   unsupported,
   weakFlaw,
 } from "./flaw.ts"
@@ -429,10 +430,14 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
     invalidKey(from) ?? invalidKey(to) ??
       conditionFlaw(o, capabilities.conditional.copy, capabilities.conditional.copy) ??
       weakFlaw("sourceIfMatch", o.sourceIfMatch) ?? encryptionFlaw(o.encryption, capabilities) ??
-      readFlaw({ versionId: o.sourceVersionId, customerKey: o.sourceCustomerKey }, backend) ??
-      (from === to && o.sourceVersionId === undefined && o.encryption === undefined
-        ? { reason: "InvalidInput", detail: "the source and the target are the same key" }
-        : undefined)
+      storageClassFlaw(o.storageClass, capabilities) ??
+      readFlaw({ versionId: o.sourceVersionId, customerKey: o.sourceCustomerKey }, backend)
+
+  /** A copy to itself must change something; a move to itself would end with the removal of the target. */
+  const sameKeyFlaw = (from: string, to: string, changes: boolean): Flaw | undefined =>
+    from === to && !changes
+      ? { reason: "InvalidInput", detail: "the source and the target are the same key" }
+      : undefined
 
   const copying = (from: string, to: string, o: CopyOptions): Copying => ({
     backend,
@@ -445,9 +450,10 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
     sourceVersionId: o.sourceVersionId,
     sourceCustomerKey: customerKeyOf(o.sourceCustomerKey, options.encryption),
     encryption: encryptionOf(o.encryption ?? options.encryption),
+    storageClass: o.storageClass,
     through: (source) =>
       Effect.flatMap(load(from, { ...source, decode: "none" }), (loaded) => {
-        const { storageClass } = loaded.info
+        const { storageClass = loaded.info.storageClass } = o
         return save(to, loaded.body, {
           ...asStored(loaded),
           ifMatch: o.ifMatch,
@@ -460,11 +466,25 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
       remove(from, { ifMatch: capabilities.conditional.remove && !info.etag.startsWith("W/") ? info.etag : undefined }),
   })
 
-  const copy: ObjectStoreService["copy"] = (from, to, o = {}) =>
-    verb("copy", to, o, () => copyFlaw(from, to, o), () => Effect.map(copyObject(copying(from, to, o)), withLength))
+  const copy: ObjectStoreService["copy"] = (from, to, o = {}) => {
+    const changes = (o.sourceVersionId ?? o.encryption ?? o.storageClass) !== undefined
+    return verb(
+      "copy",
+      to,
+      o,
+      () => copyFlaw(from, to, o) ?? sameKeyFlaw(from, to, changes),
+      () => Effect.map(copyObject(copying(from, to, o)), withLength),
+    )
+  }
 
   const move: ObjectStoreService["move"] = (from, to, o = {}) =>
-    verb("move", to, o, () => copyFlaw(from, to, o), () => Effect.map(moveObject(copying(from, to, o)), withLength))
+    verb(
+      "move",
+      to,
+      o,
+      () => copyFlaw(from, to, o) ?? sameKeyFlaw(from, to, false),
+      () => Effect.map(moveObject(copying(from, to, o)), withLength),
+    )
 
   /** The elements of all pages of a listing that the backend may lack. */
   const paged = <A>(

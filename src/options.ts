@@ -137,8 +137,8 @@ export interface LoadOptions extends CallOptions, ReadOptions {
    */
   readonly decode?: Codec | "none" | undefined
   /**
-   * Ranges of 4 MiB in flight, on stores where several at once are faster than one body. Default 4. It is also how far a
-   * load reads ahead of its reader there.
+   * Ranges of 8 MiB asked for at once, on stores where several at once are faster than one body. Default 4. They are read
+   * ahead of their turn only while whoever reads has to wait for the network.
    */
   readonly concurrency?: number | undefined
   /** With `decode`: most bytes that the object may decode to, beyond which the load is `TooLarge`. Default: no limit. */
@@ -173,6 +173,8 @@ export interface CopyOptions extends CallOptions, WriteCondition {
   readonly sourceCustomerKey?: Uint8Array | CustomerKey | undefined
   /** How the target is to be encrypted. Default: the layer's. */
   readonly encryption?: EncryptionInput | undefined
+  /** The target's storage class, such as `"STANDARD_IA"`. Default: the source's. */
+  readonly storageClass?: string | undefined
 }
 
 /** Options of {@link ObjectStoreService.presign}. */

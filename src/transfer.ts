@@ -27,6 +27,8 @@ export interface TransferOptions {
   readonly condition: WriteCondition
   /** How the target is to be encrypted. Default: as its store says. */
   readonly encryption?: EncryptionInput | undefined
+  /** The target's storage class. Default: what its store uses by itself. */
+  readonly storageClass?: string | undefined
   /** Called as bytes are stored. */
   readonly onProgress?: ((progress: Progress) => void) | undefined
 }
@@ -35,13 +37,13 @@ export interface TransferOptions {
 export const transfer = (
   from: Place,
   to: Place,
-  { condition, encryption, onProgress }: TransferOptions,
+  { condition, onProgress, ...placement }: TransferOptions,
 ): Effect.Effect<{ readonly source: ObjectInfo; readonly target: ObjectInfo }, StoreError> =>
   Effect.acquireUseRelease(
     from.store.load(from.key, { decode: "none" }),
     (loaded) =>
       Effect.flatMap(
-        to.store.save(to.key, loaded.body, { ...asStored(loaded), ...condition, encryption, onProgress }),
+        to.store.save(to.key, loaded.body, { ...asStored(loaded), ...condition, ...placement, onProgress }),
         (target) => {
           const source = loaded.info
           const same = source.size === target.size &&

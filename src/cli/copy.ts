@@ -16,7 +16,7 @@ import type { ObjectStoreService } from "../object-store.ts"
 import { type Address, addressOf } from "./address.ts"
 import { type EncryptionChoice, encryptionFlags, readEncryption } from "./encryption.ts"
 import { CommandError, exitCodes, usageError } from "./exit.ts"
-import { conditions, type Globals, Json, openAt, Quiet, StoreUrl, text, type Verb } from "./flags.ts"
+import { conditions, type Globals, Json, openAt, Quiet, storageClass, StoreUrl, text, type Verb } from "./flags.ts"
 import { errIsTerminal, printError, printJson } from "./output.ts"
 import { withProgress } from "./progress.ts"
 import { transfer, transferAway } from "../transfer.ts"
@@ -30,6 +30,7 @@ const flags = {
   toStore: text("to-store", "URL", "Store that TO is in. Default: --store"),
   ...conditions("TO"),
   ...encryptionFlags,
+  storageClass,
 }
 
 interface Input extends WriteCondition, EncryptionChoice {
@@ -37,6 +38,7 @@ interface Input extends WriteCondition, EncryptionChoice {
   readonly to: string
   readonly fromStore: string | undefined
   readonly toStore: string | undefined
+  readonly storageClass: string | undefined
 }
 
 /** Both ends of a copy. */
@@ -74,12 +76,12 @@ const one = (input: Input, moves: boolean): Effect.Effect<void, StoreError | Com
     const encryption = yield* readEncryption(input)
     const { from, to, source, target } = yield* openEnds(input)
     const condition = { ifMatch: input.ifMatch, ifNoneMatch: input.ifNoneMatch }
-    const written = { ...condition, encryption }
+    const placement = { encryption, storageClass: input.storageClass }
     const json = yield* Json
     const here = { store: source, key: from.key }
     const there = { store: target, key: to.key }
     const info = yield* source === target
-      ? (moves ? source.move : source.copy)(from.key, to.key, written)
+      ? (moves ? source.move : source.copy)(from.key, to.key, { ...condition, ...placement })
       : withProgress(
         {
           words: moves ? ["Moving", "Moved"] : ["Copying", "Copied"],
@@ -89,8 +91,8 @@ const one = (input: Input, moves: boolean): Effect.Effect<void, StoreError | Com
         },
         (onProgress): Effect.Effect<ObjectInfo, StoreError> =>
           moves
-            ? transferAway(here, there, { condition, encryption, onProgress })
-            : Effect.map(transfer(here, there, { condition, encryption, onProgress }), (done) => done.target),
+            ? transferAway(here, there, { condition, ...placement, onProgress })
+            : Effect.map(transfer(here, there, { condition, ...placement, onProgress }), (done) => done.target),
       )
     if (json) yield* printJson(info)
   }))
@@ -129,12 +131,13 @@ const recursive = (input: Input): Effect.Effect<void, StoreError | CommandError,
   Effect.scoped(Effect.gen(function* () {
     const encryption = yield* readEncryption(input)
     const { from, to, source, target } = yield* openEnds(input, prefixesFlaw)
-    const { ifNoneMatch } = input
+    const { ifNoneMatch, storageClass } = input
     const json = yield* Json
     const copyOne = (key: string): Effect.Effect<ObjectInfo, StoreError> => {
       const name = to.key + key.slice(from.key.length)
-      return source === target ? source.copy(key, name, { ifNoneMatch, encryption }) : Effect.map(
-        transfer({ store: source, key }, { store: target, key: name }, { condition: { ifNoneMatch }, encryption }),
+      const placement = { encryption, storageClass }
+      return source === target ? source.copy(key, name, { ifNoneMatch, ...placement }) : Effect.map(
+        transfer({ store: source, key }, { store: target, key: name }, { condition: { ifNoneMatch }, ...placement }),
         (done) => done.target,
       )
     }

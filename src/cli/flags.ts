@@ -135,6 +135,13 @@ export const versionId: Flag.Flag<string | undefined> = text(
   "This version instead of the current one; holdfast versions lists them",
 )
 
+/** `--storage-class` */
+export const storageClass: Flag.Flag<string | undefined> = text(
+  "storage-class",
+  "NAME",
+  "The service's storage class, such as STANDARD_IA",
+)
+
 /** How a save compresses. */
 export const compressionFlags: {
   readonly compression: Flag.Flag<"zstd" | "gzip" | "none" | undefined>

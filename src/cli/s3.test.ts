@@ -155,6 +155,35 @@ test("cp and mv carry stored bytes, metadata and type between stores", async () 
   expect((await work.run("ls", "--store", "file:./other")).out).toMatch(/\ts3:\/\/odd\n$/)
 }, patience)
 
+test("cp and mv give the storage class of --storage-class, within a bucket and into one", async () => {
+  await using bucket = await openBucket()
+  await using work = await Workplace.make({ ...bucket.env, HOLDFAST_STORE: bucket.store })
+  const local = ["--store", "file:./d"]
+  await work.feed("a", "save", "runs/a", ...local)
+  const ia = ["--storage-class", "STANDARD_IA"]
+  const sent = (operation: string) => bucket.peer.requests.findLast((request) => request.operation === operation)
+  const classOf = async (key: string) => JSON.parse((await work.run("stat", key, "--json")).out).storageClass
+
+  const into = ["--from-store", "file:./d", "--to-store", bucket.store]
+  expect(await work.run("cp", "runs/a", "runs/a", ...ia, ...into)).toMatchObject(done)
+  expect(sent("PutObject")?.headers).toContainEqual(["x-amz-storage-class", "STANDARD_IA"])
+  expect(await work.run("cp", "runs/a", "runs/b", "--storage-class", "GLACIER_IR")).toMatchObject(done)
+  expect(sent("CopyObject")?.headers).toContainEqual(["x-amz-storage-class", "GLACIER_IR"])
+  expect([await classOf("runs/a"), await classOf("runs/b")]).toEqual(["STANDARD_IA", "GLACIER_IR"])
+  expect(await work.run("mv", "runs/b", "c", ...ia)).toMatchObject(done)
+  expect(await work.run("cp", "-r", "runs/", "all/", "--storage-class", "ONEZONE_IA")).toMatchObject(done)
+  expect(await work.run("cp", "-r", "runs/", "in/", ...ia, ...into)).toMatchObject(done)
+  expect(await work.run("mv", "runs/a", "d", ...ia, ...into)).toMatchObject(done)
+  const keys = ["c", "all/a", "in/a", "d"]
+  expect(await Promise.all(keys.map(classOf))).toEqual(["STANDARD_IA", "ONEZONE_IA", "STANDARD_IA", "STANDARD_IA"])
+  expect((await work.run("load", "d")).out).toBe("a")
+
+  const back = ["--from-store", bucket.store, "--to-store", "file:./d"]
+  expectFailure(await work.run("mv", "d", "e", ...ia, ...back), 2, "no storage classes")
+  expectFailure(await work.run("cp", "d", "e", "--storage-class", "cold"), 2, "STANDARD_IA")
+  expect((await work.run("load", "d")).out).toBe("a")
+}, patience)
+
 test("mv removes nothing when two URLs mean one object", async () => {
   await using work = await Workplace.make()
   await work.feed("hello", "save", "a")

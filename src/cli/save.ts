@@ -8,7 +8,7 @@ import process from "node:process"
 import { encryptionFlags, readEncryption } from "./encryption.ts"
 import { usageError } from "./exit.ts"
 import { openInput, openStdin } from "./files.ts"
-import { bytes, compressionFlags, conditions, Json, openStore, Quiet, text, type Verb } from "./flags.ts"
+import { bytes, compressionFlags, conditions, Json, openStore, Quiet, storageClass, text, type Verb } from "./flags.ts"
 import { errIsTerminal, printJson } from "./output.ts"
 import { withProgress } from "./progress.ts"
 
@@ -37,7 +37,7 @@ const flags = {
     Flag.map(Option.getOrUndefined),
   ),
   ...encryptionFlags,
-  storageClass: text("storage-class", "NAME", "The service's storage class, such as STANDARD_IA"),
+  storageClass,
   tags: Flag.KeyValuePair("tag").pipe(
     Flag.withMetavar("NAME=VALUE"),
     Flag.withDescription("Tag of the object, on services that have them; repeat the flag for more"),

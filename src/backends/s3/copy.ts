@@ -53,7 +53,8 @@ export const copy = (
   return Effect.flatMap(
     client.run((signal) => checkSource(client, "copy", asked, signal)),
     ({ info, headers }) => {
-      const { size, contentType, metadata, codec, storageClass, crc32, sha256, length } = info
+      const { size, contentType, metadata, codec, crc32, sha256, length } = info
+      const { storageClass = info.storageClass } = options
       const facts = { contentType, metadata, codec, storageClass, crc32, sha256, length }
       const head = { ...facts, writeId, encryption, system: systemHeaders(headers) }
       const pinned = { source: { ...asked, sourceIfMatch: info.etag }, size, to, head, options }

@@ -590,6 +590,48 @@ test("a copy mixes nothing when its source is replaced meanwhile, also where the
   }
 })
 
+test("a copy names the storage class it is given, and the source's otherwise, in each way that a copy is made", async () => {
+  const inPieces = { ...quick(profiles.aws), maxCopy: small.length - 1 }
+  const unpinned = quick({ ...profiles.aws, conditional: { ...profiles.aws.conditional, copySource: false } })
+  const ways = [
+    ["CopyObject", quick(profiles.aws)],
+    ["CreateMultipartUpload", inPieces],
+    ["CreateMultipartUpload", unpinned],
+  ] as const
+  for (const [operation, profile] of ways) {
+    const { peer, store } = await run(open({ profile }))
+    await run(store.save("from", small, { storageClass: "GLACIER_IR" }))
+    const expected: Record<string, string | undefined> = { STANDARD_IA: "STANDARD_IA", STANDARD: undefined }
+    for (const [storageClass, shown] of Object.entries(expected)) {
+      const copied = await run(store.copy("from", "to", { storageClass }))
+      expect([copied.storageClass, (await run(store.stat("to"))).storageClass]).toEqual([shown, shown])
+      const sent = peer.requests.findLast((request) => request.operation === operation)
+      expect(sent?.headers).toContainEqual(["x-amz-storage-class", storageClass])
+    }
+    expect((await run(store.copy("from", "same"))).storageClass).toBe("GLACIER_IR")
+    // An object changes its class by a copy to itself.
+    expect((await run(store.copy("from", "from", { storageClass: "STANDARD_IA" }))).storageClass).toBe("STANDARD_IA")
+    expectBytes(peer.object("test", "from")!.bytes, small, "the object")
+    expect((await run(store.move("from", "moved", { storageClass: "GLACIER_IR" }))).storageClass).toBe("GLACIER_IR")
+    await run(expectReason(store.copy("moved", "x", { storageClass: "cold" }), "InvalidInput"))
+    expect(peer.object("test", "x")).toBeUndefined()
+  }
+  const { store } = await run(open({ profile: { ...profiles.aws, storageClasses: false } }))
+  await run(store.save("from", small))
+  await run(expectReason(store.move("from", "to", { storageClass: "STANDARD_IA" }), "Unsupported"))
+  expectBytes(await (await run(store.load("from"))).bytes(), small, "the source")
+})
+
+test("a move to itself is refused whatever it is to change, since its last step would remove the object", async () => {
+  for (const [name, profile, quirks] of services) {
+    const { peer, store } = await run(open({ profile: quick(profile), peer: { quirks } }))
+    await run(store.save("k", small))
+    const changes = [{}, { storageClass: "STANDARD_IA" }, { encryption: { type: "sse-c", key: bytes(1, 32) } }] as const
+    for (const change of changes) await run(expectReason(store.move("k", "k", change), "InvalidInput", "Unsupported"))
+    expectBytes(peer.object("test", "k")!.bytes, small, name)
+  }
+})
+
 test("fault 135: two writes of the same bytes have the same etag at the service, and other ones here", async () => {
   const { peer, backend } = await run(open())
   const first = await run(backend.put("k", small, putOptions(small)))
