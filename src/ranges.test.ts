@@ -104,6 +104,46 @@ test("no more pieces are in flight than asked for, and none before the first rea
   expect(most).toBeLessThanOrEqual(3)
 })
 
+test("pieces are read ahead of their turn while the network is the slower one, and only then", async () => {
+  /** Chunks read of each piece; the first one gives its second chunk when it is let go. */
+  const read = [0, 0, 0, 0]
+  let goOn = Promise.withResolvers<void>()
+  const { store } = await storeWith([], {}, (inner) => ({
+    ...inner,
+    get: (key, options) =>
+      Effect.map(inner.get(key, options), (got) => {
+        const piece = got.offset / pieceSize
+        const source = got.body.getReader()
+        const body = new ReadableStream<Uint8Array>({
+          async pull(controller) {
+            if (piece === 0 && read[0] === 1) await goOn.promise
+            const { done, value } = await source.read()
+            if (done) return controller.close()
+            read[piece]!++
+            controller.enqueue(value)
+          },
+          cancel: (reason) => source.cancel(reason),
+        }, { highWaterMark: 0 })
+        return { ...got, body }
+      }),
+  }))
+  goOn.resolve()
+  const quick = (await store.load("k")).body.getReader()
+  await quick.read()
+  expect(read.slice(1)).toEqual([0, 0, 0])
+  await quick.cancel()
+
+  read.fill(0)
+  goOn = Promise.withResolvers<void>()
+  const slow = await store.load("k")
+  const whole = slow.bytes()
+  while (read[3] === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+  expect(read[0]).toBe(1)
+  expect(read.slice(1).every((chunks) => chunks > 0)).toBe(true)
+  goOn.resolve()
+  expect(sameBytes(await whole, bytes)).toBe(true)
+})
+
 test("pieces that come late, broken, short or never are healed, and out comes what was saved", async () => {
   const rules: ReadonlyArray<Rule> = [
     { on: "get", nth: 2, fault: delay(30) },

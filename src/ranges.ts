@@ -3,8 +3,11 @@
  * and handed out in order.
  *
  * The first request asks for the first piece only; its answer tells how large the object is. All further ones are
- * pinned to the same etag, so that no mixture of two versions can come out. Nothing is read before the first read, and
- * from then on at most `concurrency` pieces ahead: that is the memory it takes.
+ * pinned to the same etag, so that no mixture of two versions can come out. Nothing is read before the first read.
+ *
+ * From then on `concurrency` requests are open. What they bring is read ahead of its turn only while the consumer has to
+ * wait: where the network is the slower one, all connections are in use; where it is not, what has come waits in the
+ * sockets, since chunks that wait in memory live long enough to be collected late.
  *
  * @module
  */
@@ -14,19 +17,19 @@ import type { Backend, GetOptions, GetResult, ObjectInfo } from "./backend.ts"
 import { aborted, type BodyPlan, healingBody } from "./body.ts"
 import { StoreError } from "./error.ts"
 import { report } from "./save.ts"
-import { crc32, formatCrc32 } from "./streams/crc32.ts"
+import { combineCrc32, crc32, formatCrc32 } from "./streams/crc32.ts"
 import { readerOf, streamOf } from "./streams/reader.ts"
 
 const MiB = 2 ** 20
 
-/**
- * Bytes of a piece. Large enough that a request for each costs little; with 8 MiB the peak memory of a load in Bun was
- * 230 MiB at the same speed, since chunks that wait live long enough to be collected late.
- */
-export const pieceSize: number = 4 * MiB
+/** Bytes of a piece: a request costs about as much time as receiving a quarter of this on one machine. */
+export const pieceSize: number = 8 * MiB
 
 /** Pieces in flight where the caller does not say. Beyond four, one machine's network is the limit. */
 const defaultConcurrency = 4
+
+/** Milliseconds without a chunk after which the network counts as slower than the consumer, until the next chunk. */
+const patience = 5
 
 /** How a range is read. */
 export interface RangePlan extends Omit<BodyPlan, "checkCrc" | "onProgress"> {
@@ -106,36 +109,55 @@ const opened = (
 
 /** A piece on its way. */
 class Piece {
-  readonly chunks: Array<Uint8Array> = []
-  ended = false
-  error: unknown
+  /** Bytes that have come. */
+  length = 0
+  /** Their CRC-32, made while they are warm. */
+  crc = 0
+  readonly #checkCrc: boolean
+  readonly #chunks: Array<Uint8Array> = []
+  #ended = false
+  #error: unknown
   #arrived: PromiseWithResolvers<void> | undefined
 
-  /** Reads all of a stream into memory, as it comes. */
-  async fill(open: () => Promise<ReadableStream<Uint8Array>>): Promise<void> {
+  constructor(checkCrc: boolean) {
+    this.#checkCrc = checkCrc
+  }
+
+  /** Reads all of a stream into memory, as it comes and as `turn` allows. */
+  async fill(
+    open: () => Promise<ReadableStream<Uint8Array>>,
+    turn: (piece: Piece) => Promise<void> | undefined,
+  ): Promise<void> {
     try {
       const reader = readerOf(await open())
-      for (let chunk = await reader.read(); chunk !== undefined; chunk = await reader.read()) {
-        this.chunks.push(chunk)
+      while (true) {
+        for (let wait = turn(this); wait !== undefined; wait = turn(this)) await wait
+        const chunk = await reader.read()
+        if (chunk === undefined) break
+        if (this.#checkCrc) this.crc = crc32(chunk, this.crc)
+        this.length += chunk.length
+        this.#chunks.push(chunk)
         this.#wake()
       }
     } catch (cause) {
-      this.error = cause
+      this.#error = cause
     }
-    this.ended = true
+    this.#ended = true
     this.#wake()
   }
 
-  /** The next chunk, `undefined` at the end; throws what ended it. */
-  async next(): Promise<Uint8Array | undefined> {
-    while (true) {
-      const chunk = this.chunks.shift()
-      if (chunk !== undefined) return chunk
-      if (this.error !== undefined) throw this.error
-      if (this.ended) return undefined
-      this.#arrived = Promise.withResolvers<void>()
-      await this.#arrived.promise
-    }
+  /** The next chunk if it is here, `"later"` if it is not yet, `undefined` at the end; throws what ended it. */
+  next(): Uint8Array | "later" | undefined {
+    const chunk = this.#chunks.shift()
+    if (chunk !== undefined) return chunk
+    if (this.#error !== undefined) throw this.#error
+    return this.#ended ? undefined : "later"
+  }
+
+  /** Until more has come, or the end. */
+  more(): Promise<void> {
+    this.#arrived ??= Promise.withResolvers<void>()
+    return this.#arrived.promise
   }
 
   #wake(): void {
@@ -166,7 +188,11 @@ const piecewiseBody = (
   const concurrency = plan.concurrency ?? defaultConcurrency
   let next = offset
   let delivered = 0
+  /** Of the pieces that have been handed out. */
   let crc = 0
+  /** The consumer waits for the network. */
+  let starving = false
+  let gate = Promise.withResolvers<void>()
   let expected: Promise<number | undefined> | undefined
 
   const run = <A>(effect: Effect.Effect<A, StoreError>): Promise<A> =>
@@ -176,7 +202,7 @@ const piecewiseBody = (
     const at = next
     const length = Math.min(pieceSize, offset + total - at)
     next += at === offset ? first.length : length
-    const piece = new Piece()
+    const piece = new Piece(whole)
     pieces.push(piece)
     void piece.fill(async () => {
       if (at === offset) return healingBody(backend, inner, first, context)
@@ -187,7 +213,18 @@ const piecewiseBody = (
         throw fault({ reason: "Changed", detail: "the object changed while it was being read" })
       }
       return healingBody(backend, inner, got, context)
-    })
+    }, (piece) => piece === pieces[0] || starving ? undefined : gate.promise)
+  }
+
+  /** Lets all look again whether it is their turn to read. */
+  const nextTurn = (): void => {
+    gate.resolve()
+    gate = Promise.withResolvers<void>()
+  }
+
+  const starve = (): void => {
+    starving = true
+    nextTurn()
   }
 
   const fault = (fields: Omit<ConstructorParameters<typeof StoreError>[0], "operation" | "key">): StoreError =>
@@ -208,15 +245,29 @@ const piecewiseBody = (
   if (signal?.aborted) onAbort()
   else signal?.addEventListener("abort", onAbort, { once: true })
 
-  /** The next chunk that has come, in order. */
+  /** The next chunk, in order. */
   const take = async (): Promise<Uint8Array> => {
     while (true) {
       if (signal?.aborted) throw aborted("load", key, signal)
       while (pieces.length < concurrency && next < offset + total) startPiece()
-      const chunk = await pieces[0]!.next()
-      if (chunk !== undefined) return chunk
-      pieces.shift()
+      const piece = pieces[0]!
+      const chunk = piece.next()
+      if (chunk === "later") {
+        starving = false
+        const timer = setTimeout(starve, patience)
+        await piece.more()
+        clearTimeout(timer)
+      } else if (chunk !== undefined) {
+        return chunk
+      } else {
+        settle(pieces.shift()!)
+        nextTurn()
+      }
     }
+  }
+
+  const settle = (piece: Piece): void => {
+    if (whole) crc = combineCrc32(crc, piece.crc, piece.length)
   }
 
   let failed: unknown
@@ -227,9 +278,9 @@ const piecewiseBody = (
       try {
         if (whole) expected ??= knownCrc()
         const chunk = await take()
-        if (whole) crc = crc32(chunk, crc)
         delivered += chunk.length
         if (delivered === total) {
+          settle(pieces[0]!)
           const known = await expected
           if (whole && known !== undefined && known !== crc) {
             throw fault({
