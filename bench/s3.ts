@@ -11,6 +11,7 @@ import { execFileSync, spawn } from "node:child_process"
 import { gzipSync } from "node:zlib"
 import { startServers } from "../scripts/servers/mod.ts"
 import { bun, root } from "../scripts/tools.ts"
+import { wranglerConditions, wranglerDefines } from "../scripts/worker.ts"
 import { compare, type Limit, measure, median, type Report, type Variant } from "./harness.ts"
 import type { Target } from "./workers/s3-client.ts"
 
@@ -104,7 +105,9 @@ const weight = async (options: S3BenchOptions): Promise<ReadonlyArray<Limit>> =>
   }))
   const [entry, floor] = await measure(imports, { ...options, rounds: Math.max(options.rounds, 9) })
   const [program, ...args] = bun()
-  const flags = ["build", "--target=browser", "--minify", "src/backends/s3/mod.ts"]
+  const conditions = wranglerConditions.map((condition) => `--conditions=${condition}`)
+  const defines = Object.entries(wranglerDefines).map(([name, value]) => `--define=${name}=${value}`)
+  const flags = ["build", "--target=browser", "--minify", ...conditions, ...defines, "src/backends/s3/mod.ts"]
   const bundle = gzipSync(execFileSync(program, [...args, ...flags], { cwd: root, maxBuffer: 2 ** 26 }), { level: 9 })
   const ratios = entry!.map(({ ms }, i) => ms / floor![i]!.ms)
   return [

@@ -10,7 +10,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Backend, GetResult, StatOptions } from "./backend.ts"
 import { StoreError } from "./error.ts"
-import { CurrentRetry, defaultRetry, type RetrySchedule } from "./policy.ts"
+import { CurrentRetry, defaultRetry, type RetrySchedule, tryAgain } from "./policy.ts"
 import { type Progress, report } from "./save.ts"
 import { crc32, formatCrc32 } from "./streams/crc32.ts"
 import { type Reader, readerOf, streamOf } from "./streams/reader.ts"
@@ -124,7 +124,7 @@ export const healingBody = (
   const resume = Effect.gen(function* () {
     const schedule = (yield* CurrentRetry) ?? plan.retry ?? defaultRetry
     if (schedule === "none") return yield* resumeOnce
-    return yield* Effect.retry(resumeOnce, { schedule, while: (error) => error.transient })
+    return yield* tryAgain(resumeOnce, schedule)
   })
 
   const next = async (): Promise<Uint8Array> => {

@@ -5,8 +5,10 @@
  * @module
  */
 import * as Effect from "effect/Effect"
-import type { Backend, CopyOptions, ObjectInfo } from "./backend.ts"
+import type * as Scope from "effect/Scope"
+import type { Backend, CopyOptions, ObjectInfo, Part, Upload } from "./backend.ts"
 import { StoreError } from "./error.ts"
+import { makeLanes } from "./lanes.ts"
 import { settle } from "./save.ts"
 
 /** One copy, whose options have been checked. */
@@ -89,23 +91,36 @@ const inPieces = Effect.fnUntraced(function* (
   const { size, contentType, metadata, codec, crc32, sha256, length } = source
   const { storageClass = source.storageClass } = copying
   const head = { contentType, metadata, codec, storageClass, writeId, encryption }
-  const pieces: Array<{ number: number; offset: number; size: number }> = []
   const step = Math.max(pieceSize, Math.ceil(size / (backend.capabilities.parts?.maxCount ?? Infinity) / MiB) * MiB)
-  for (let offset = 0; offset < size; offset += step) {
-    pieces.push({ number: pieces.length + 1, offset, size: Math.min(step, size - offset) })
-  }
+  const copyAll = Effect.fnUntraced(function* (
+    upload: Upload,
+  ): Effect.fn.Return<Array<Part>, StoreError, Scope.Scope> {
+    const lanes = yield* makeLanes(pieceConcurrency)
+    const parts: Array<Part> = []
+    for (let offset = 0, number = 1; offset < size; offset += step, number++) {
+      const piece = { number, offset, size: Math.min(step, size - offset) }
+      const copied = copyPart(upload, piece, {
+        key: from,
+        offset,
+        sourceIfMatch: source.etag,
+        sourceVersionId: copying.sourceVersionId,
+        sourceCustomerKey: copying.sourceCustomerKey,
+      })
+      yield* lanes.begin(
+        Effect.map(copied, (part) => {
+          parts[number - 1] = part
+        }),
+        1,
+      )
+    }
+    yield* lanes.join
+    return parts
+  })
   return yield* Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(restore(backend.createUpload(to, head)), (upload) =>
       restore(
         Effect.flatMap(
-          Effect.forEach(pieces, (piece) =>
-            copyPart(upload, piece, {
-              key: from,
-              offset: piece.offset,
-              sourceIfMatch: source.etag,
-              sourceVersionId: copying.sourceVersionId,
-              sourceCustomerKey: copying.sourceCustomerKey,
-            }), { concurrency: pieceConcurrency }),
+          Effect.scoped(copyAll(upload)),
           (parts) =>
             Effect.catch(
               backend.completeUpload(upload, parts, { ifMatch, ifNoneMatch, size, crc32, sha256, length }),
@@ -113,7 +128,9 @@ const inPieces = Effect.fnUntraced(function* (
             ),
         ),
       ).pipe(
-        Effect.onExit((exit) => exit._tag === "Success" ? Effect.void : Effect.ignore(backend.abortUpload(upload))),
+        Effect.onExit((exit) =>
+          exit._tag === "Success" ? Effect.void : Effect.catch(backend.abortUpload(upload), () => Effect.void)
+        ),
       ))
   )
 })

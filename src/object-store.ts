@@ -18,7 +18,6 @@ import * as Stream from "effect/Stream"
 import type {
   Backend,
   Capabilities,
-  ListOptions as BackendListOptions,
   ListPage,
   ObjectEntry,
   ObjectInfo,
@@ -72,6 +71,7 @@ import { runSave } from "./save.ts"
 import { makeSink, type SaveSink } from "./sink.ts"
 import { sha256 } from "./streams/digest.ts"
 import { PartPool } from "./streams/parts.ts"
+import { readerOf } from "./streams/reader.ts"
 import { type ByteReader, openSource, type Source } from "./streams/source.ts"
 import { TailCache } from "./tails.ts"
 import { asStored } from "./transfer.ts"
@@ -341,11 +341,12 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
       () =>
         Effect.flatMap(backend.stat(key, target(o)), (info) => {
           if (info.codec === undefined || info.length !== undefined) return Effect.succeed(withLength(info))
-          return Effect.match(loadTail(backend, info, target(o)), {
-            onSuccess: (tail) => ({ ...info, length: tail?.length, sha256: info.sha256 ?? tail?.sha256 }),
-            // What is wrong with the bytes is for a load or verify to say; the facts are sound.
-            onFailure: () => info,
-          })
+          const whole = Effect.map(
+            loadTail(backend, info, target(o)),
+            (tail) => ({ ...info, length: tail?.length, sha256: info.sha256 ?? tail?.sha256 }),
+          )
+          // What is wrong with the bytes is for a load or verify to say; the facts are sound.
+          return Effect.catch(whole, () => Effect.succeed(info))
         }),
     )
 
@@ -365,30 +366,6 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
     if (o.delimiter === undefined || o.delimiter === "/") return undefined
     return { reason: "InvalidInput", detail: `the delimiter is ${JSON.stringify(o.delimiter)}; only "/" is possible` }
   }
-
-  const pages: ObjectStoreService["pages"] = (o = {}) =>
-    Stream.paginate<string | undefined, ListPage, StoreError>(
-      undefined,
-      (cursor) =>
-        verb("list", o.prefix, o, () => listFlaw(o), () => {
-          const asked: BackendListOptions = { prefix: o.prefix, delimiter: o.delimiter, cursor }
-          return Effect.flatMap(backend.list(asked), (page) => {
-            if (page.cursor !== undefined && page.cursor === cursor) {
-              const detail = "the store gave the same cursor twice, so the list would never end"
-              return Effect.fail(
-                new StoreError({
-                  reason: "Protocol",
-                  detail,
-                  operation: "list",
-                  backend: backend.name,
-                  ambiguous: false,
-                }),
-              )
-            }
-            return Effect.succeed([[page], Option.fromNullishOr(page.cursor)] as const)
-          })
-        }),
-    )
 
   const remove: ObjectStoreService["remove"] = (key, o = {}) =>
     verb(
@@ -419,11 +396,14 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
         }
         return undefined
       }
-      return verb("remove", undefined, o, flaws, () => {
-        const batches: Array<Array<string>> = []
-        for (let i = 0; i < all.length; i += removeBatch) batches.push(all.slice(i, i + removeBatch))
-        return Effect.map(Effect.forEach(batches, (batch) => backend.removeMany(batch)), (results) => results.flat())
-      })
+      return verb("remove", undefined, o, flaws, () =>
+        Effect.gen(function* () {
+          const results: Array<RemoveResult> = []
+          for (let i = 0; i < all.length; i += removeBatch) {
+            results.push(...yield* backend.removeMany(all.slice(i, i + removeBatch)))
+          }
+          return results
+        }))
     })
 
   const copyFlaw = (from: string, to: string, o: CopyOptions): Flaw | undefined =>
@@ -486,11 +466,11 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
       () => Effect.map(moveObject(copying(from, to, o)), withLength),
     )
 
-  /** The elements of all pages of a listing that the backend may lack. */
+  /** The elements of all pages of something that the backend may be unable to list. */
   const paged = <A>(
     operation: string,
     what: string,
-    o: Omit<ListOptions, "delimiter">,
+    o: ListOptions,
     page:
       | ((asked: { readonly prefix: string | undefined; readonly cursor: string | undefined }) => Effect.Effect<
         { readonly items: ReadonlyArray<A>; readonly cursor?: string | undefined },
@@ -513,6 +493,30 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
               page!({ prefix: o.prefix, cursor }),
               ({ items, cursor: next }) => [items, Option.fromNullishOr(next === cursor ? undefined : next)] as const,
             ),
+        ),
+    )
+
+  /** The pages of a listing, or what `items` takes from each. */
+  const listed = <A>(o: ListOptions, items: (page: ListPage) => ReadonlyArray<A>): Stream.Stream<A, StoreError> =>
+    paged(
+      "list",
+      "objects",
+      o,
+      (asked) =>
+        Effect.flatMap(
+          backend.list({ ...asked, delimiter: o.delimiter }),
+          (page) =>
+            page.cursor === undefined || page.cursor !== asked.cursor
+              ? Effect.succeed({ items: items(page), cursor: page.cursor })
+              : Effect.fail(
+                new StoreError({
+                  reason: "Protocol",
+                  detail: "the store gave the same cursor twice, so the list would never end",
+                  operation: "list",
+                  backend: backend.name,
+                  ambiguous: false,
+                }),
+              ),
         ),
     )
 
@@ -543,7 +547,7 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
         invalidKey(key) ?? invalid(durationFlaw("expires", o.expires)) ?? readFlaw(o, backend) ??
           (backend.presign === undefined ? unsupported("this store cannot presign requests") : undefined),
       () => {
-        const expires = Math.floor(Duration.toSeconds(Duration.fromInputUnsafe(o.expires ?? "15 minutes")))
+        const expires = Math.floor(Duration.toMillis(Duration.fromInputUnsafe(o.expires ?? "15 minutes")) / 1000)
         const flaw = optionFlaw("expires, in seconds,", expires, 1, 604_800)
         return flaw === undefined
           ? backend.presign!(method, key, { ...o, expires })
@@ -559,11 +563,14 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
     sink,
     load,
     stream: (key, o) =>
-      Stream.unwrap(Effect.map(load(key, o), (loaded) =>
-        Stream.fromReadableStream({
-          evaluate: () => loaded.body,
-          onError: (cause) => cause as StoreError,
-        }))),
+      Stream.unwrap(Effect.gen(function* () {
+        const reader = readerOf((yield* load(key, o)).body)
+        yield* Effect.addFinalizer(() => Effect.promise(() => reader.cancel().catch(() => undefined)))
+        const read = Effect.tryPromise({ try: reader.read, catch: (cause) => cause as StoreError })
+        return Stream.paginate(undefined, () =>
+          Effect.map(read, (chunk) =>
+            chunk === undefined ? [[], Option.none()] as const : [[chunk], Option.some(undefined)] as const))
+      })),
     stat,
     verify,
     exists: (key, o) =>
@@ -571,8 +578,9 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
         verb("exists", key, o, () => invalidKey(key), () => Effect.as(backend.stat(key, target(undefined)), true)),
         (error) => error.reason === "NotFound" ? Effect.succeed(false) : Effect.fail(error),
       ),
-    pages,
-    list: (o) => Stream.flatMap(pages(o), (page) => Stream.fromIterable(page.objects)),
+    pages: (o = {}) => listed(o, (page) => [page]),
+    // Not the pages flattened: that is half of Effect's Channel, a twentieth of a Worker.
+    list: (o = {}) => listed(o, (page) => page.objects),
     remove,
     removeMany,
     copy,

@@ -127,7 +127,7 @@ test("an attempt that does not answer in time is a Timeout, and is tried again",
     const always = yield* wrapped([{ on: "stat", fault: hang() }], { attemptTimeout: "2 seconds" })
     const failure = errorOf(yield* settled(always.backend.stat("k")))
     expect(failure.reason).toBe("Timeout")
-    expect(failure.detail).toContain("2s")
+    expect(failure.detail).toContain("2 s")
   })))
 
 test("a call that waits out its backoff holds no permit", () =>

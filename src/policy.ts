@@ -70,16 +70,38 @@ const maxRetryAfter = 60_000
  * Up to four more attempts after 0–100 ms, 0–200 ms, 0–400 ms, 0–800 ms (full jitter, so that callers who failed
  * together do not come back together), but never sooner than the store asked with `Retry-After` (up to 60 s).
  */
-export const defaultRetry: RetrySchedule = Schedule.exponential(baseDelay, 2).pipe(
-  Schedule.setInputType<StoreError>(),
-  Schedule.modifyDelay(({ duration, input }) =>
-    Effect.map(Random.next, (random) => {
-      const jittered = Math.min(Duration.toMillis(duration), maxDelay) * random
-      return Duration.millis(Math.max(jittered, Math.min(input.retryAfter ?? 0, maxRetryAfter)))
+export const defaultRetry: RetrySchedule = Schedule.fromStepWithMetadata(
+  Effect.succeed(({ attempt, input }: Schedule.InputMetadata<StoreError>) =>
+    attempt > 4 ? Cause.done(undefined) : Effect.map(Random.next, (random) => {
+      const jittered = Math.min(baseDelay * 2 ** (attempt - 1), maxDelay) * random
+      return [attempt, Duration.millis(Math.max(jittered, Math.min(input.retryAfter ?? 0, maxRetryAfter)))]
     })
   ),
-  Schedule.upTo({ times: 4 }),
 )
+
+/**
+ * Makes an attempt, and others while they fail for a while only: as the schedule says, and `may` allows. Hardly any
+ * call fails, so what a schedule costs is paid by those that do: it is started with their failure. (`Effect.retry`
+ * does the same and more.)
+ */
+export const tryAgain = <A>(
+  attempt: Effect.Effect<A, StoreError>,
+  schedule: RetrySchedule,
+  may: (error: StoreError) => boolean = () => true,
+): Effect.Effect<A, StoreError> =>
+  Effect.catch(attempt, (first) => {
+    if (!first.transient) return Effect.fail(first)
+    const bounded = Schedule.while(schedule, ({ input }) => Effect.sync(() => input.transient && may(input)))
+    return Effect.flatMap(Schedule.toStepWithMetadata(bounded), (step) => {
+      const next = (error: StoreError): Effect.Effect<A, StoreError> =>
+        Effect.matchEffect(step(error), {
+          onSuccess: () => Effect.catch(attempt, next),
+          // The schedule has no more to say.
+          onFailure: () => Effect.fail(error),
+        })
+      return next(first)
+    })
+  })
 
 /**
  * What keeps an outage from being multiplied: a bucket of 500 tokens; a retry costs 5, after a timeout 10; a
@@ -140,19 +162,31 @@ class Breaker {
   }
 }
 
-const requests = Metric.counter("holdfast_requests_total", {
-  description: "Backend calls by backend, operation and outcome",
-  incremental: true,
-})
-const retries = Metric.counter("holdfast_retries_total", { description: "Attempts after the first", incremental: true })
-const bytesMoved = Metric.counter("holdfast_bytes_total", {
-  description: "Bytes given to put and putPart, and promised by get",
-  incremental: true,
-})
-const seconds = Metric.histogram("holdfast_request_seconds", {
-  description: "Time of a backend call, its retries included",
-  boundaries: Metric.exponentialBoundaries({ start: 0.001, factor: 4, count: 8 }),
-})
+/** What a series is told apart by. */
+type Attributes = Readonly<Record<string, string>>
+
+const requests = (attributes: Attributes) =>
+  Metric.counter("holdfast_requests_total", {
+    description: "Backend calls by backend, operation and outcome",
+    incremental: true,
+    attributes,
+  })
+const retries = (attributes: Attributes) =>
+  Metric.counter("holdfast_retries_total", { description: "Attempts after the first", incremental: true, attributes })
+const bytesMoved = (attributes: Attributes) =>
+  Metric.counter("holdfast_bytes_total", {
+    description: "Bytes given to put and putPart, and promised by get",
+    incremental: true,
+    attributes,
+  })
+/** From a millisecond on, fourfold up to 4 s. */
+const boundaries = [0.001, 0.004, 0.016, 0.064, 0.256, 1.024, 4.096, Infinity]
+const seconds = (attributes: Attributes) =>
+  Metric.histogram("holdfast_request_seconds", {
+    description: "Time of a backend call, its retries included",
+    boundaries,
+    attributes,
+  })
 
 /** The tracer where nobody has provided one: it makes spans that nobody will see. */
 const unseen = Context.get(Context.empty(), Tracer.Tracer)
@@ -194,15 +228,21 @@ export const withPolicy = (backend: Backend, options: PolicyOptions = {}): Backe
     Duration.toMillis(Duration.fromInputUnsafe(options.breaker?.cooldown ?? "10 seconds")),
   )
 
-  const made = new Map<string, Metric.Metric<number, unknown>>()
+  const made = new Map<unknown, Map<string, Metric.Metric<number, unknown>>>()
   /** A metric of this backend; made once, since its key is costly to make. */
-  const series = (metric: Metric.Metric<number, unknown>, operation: string, outcome?: string) => {
-    const name = `${metric.id} ${operation} ${outcome ?? ""}`
-    let one = made.get(name)
+  const series = (
+    metric: (attributes: Attributes) => Metric.Metric<number, unknown>,
+    operation: string,
+    outcome?: string,
+  ): Metric.Metric<number, unknown> => {
+    let known = made.get(metric)
+    if (known === undefined) made.set(metric, known = new Map())
+    const name = outcome === undefined ? operation : `${operation} ${outcome}`
+    let one = known.get(name)
     if (one === undefined) {
-      const tags = { backend: backend.name, operation }
-      one = Metric.withAttributes(metric, outcome === undefined ? tags : { ...tags, outcome })
-      made.set(name, one)
+      const attributes = { backend: backend.name, operation }
+      one = metric(outcome === undefined ? attributes : { ...attributes, outcome })
+      known.set(name, one)
     }
     return one
   }
@@ -223,7 +263,7 @@ export const withPolicy = (backend: Backend, options: PolicyOptions = {}): Backe
             Effect.fail(
               new StoreError({
                 reason: "Timeout",
-                detail: `no answer within ${Duration.format(attemptTimeout)}`,
+                detail: `no answer within ${Duration.toMillis(attemptTimeout) / 1000} s`,
                 backend: backend.name,
                 operation,
                 key,
@@ -245,18 +285,7 @@ export const withPolicy = (backend: Backend, options: PolicyOptions = {}): Backe
       const retried = Effect.flatMap(CurrentRetry, (callRetry) => {
         const schedule = callRetry ?? layerRetry
         if (schedule === "none") return attempt
-        const again = (error: StoreError): boolean => error.transient && budget.spend(error)
-        // Hardly any call fails, so what a schedule costs is paid by those that do: it is started with their failure.
-        return Effect.catch(attempt, (error) => {
-          if (!error.transient) return Effect.fail(error)
-          let first = true
-          const failedOnce = Effect.suspend(() => {
-            if (!first) return attempt
-            first = false
-            return Effect.fail(error)
-          })
-          return Effect.retry(failedOnce, { schedule, while: again })
-        })
+        return tryAgain(attempt, schedule, (error) => budget.spend(error))
       })
 
       const run = Effect.mapError(retried, (error) => error.with({ attempts, ambiguous }))

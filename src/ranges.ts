@@ -69,10 +69,21 @@ export const openRange = (
 ): Effect.Effect<Opened, StoreError> =>
   Effect.gen(function* () {
     const context = yield* Effect.context<never>()
+    const { length = Infinity } = range
+    // A Worker may have six connections and 128 MiB. wrangler knows that it builds one, and leaves the pieces out of it.
+    return backend.capabilities.parallelRanges && length > pieceSize && navigator.userAgent !== "Cloudflare-Workers"
+      ? yield* openPieces(backend, plan, range, context)
+      : oneBody(backend, plan, yield* backend.get(plan.key, range), context)
+  })
+
+const openPieces = (
+  backend: Backend,
+  plan: RangePlan,
+  range: GetOptions,
+  context: Context.Context<never>,
+): Effect.Effect<Opened, StoreError> =>
+  Effect.gen(function* () {
     const { offset = 0, length = Infinity } = range
-    if (!backend.capabilities.parallelRanges || length <= pieceSize) {
-      return opened(backend, plan, yield* backend.get(plan.key, range), undefined, context)
-    }
     const first = yield* Effect.catch(
       backend.get(plan.key, { ...range, length: pieceSize }),
       (error) =>
@@ -82,29 +93,26 @@ export const openRange = (
           : Effect.fail(error),
     )
     const total = Math.min(length, first.info.size - offset)
+    if (total <= first.length) return oneBody(backend, plan, first, context)
     // Without a strong etag the pieces might belong to different versions.
-    if (total > first.length && first.info.etag.startsWith("W/")) {
+    if (first.info.etag.startsWith("W/")) {
       yield* Effect.promise(() => first.body.cancel().catch(() => undefined))
-      return opened(backend, plan, yield* backend.get(plan.key, range), undefined, context)
+      return oneBody(backend, plan, yield* backend.get(plan.key, range), context)
     }
-    return opened(backend, plan, first, total > first.length ? total : undefined, context)
+    return {
+      ...oneBody(backend, plan, first, context),
+      length: total,
+      body: (options) => piecewiseBody(backend, { ...plan, ...options }, first, total, context),
+    }
   })
 
-const opened = (
-  backend: Backend,
-  plan: RangePlan,
-  first: GetResult,
-  total: number | undefined,
-  context: Context.Context<never>,
-): Opened => ({
-  info: first.info,
-  offset: first.offset,
-  length: total ?? first.length,
-  body: (options) =>
-    total === undefined
-      ? healingBody(backend, { ...plan, ...options }, first, context)
-      : piecewiseBody(backend, { ...plan, ...options }, first, total, context),
-  discard: Effect.promise(() => first.body.cancel().catch(() => undefined)),
+/** All of the range in one body. */
+const oneBody = (backend: Backend, plan: RangePlan, got: GetResult, context: Context.Context<never>): Opened => ({
+  info: got.info,
+  offset: got.offset,
+  length: got.length,
+  body: (options) => healingBody(backend, { ...plan, ...options }, got, context),
+  discard: Effect.promise(() => got.body.cancel().catch(() => undefined)),
 })
 
 /** A piece on its way. */

@@ -7,6 +7,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 
 /** Runs an effect; its failure comes out as the error it is, not wrapped. */
@@ -18,5 +19,12 @@ export const run = async <A, E>(effect: Effect.Effect<A, E>): Promise<A> => {
 
 /** A stream as an async iterator; leaving the loop early ends the stream. */
 export async function* iterate<A, E>(stream: Stream.Stream<A, E>): AsyncGenerator<A> {
-  yield* Stream.toAsyncIterable(stream)
+  const scope = Scope.makeUnsafe()
+  try {
+    const pull = await run(Scope.provide(Stream.toPull(stream), scope))
+    const next = Effect.catch(pull, (end) => Cause.isDone(end) ? Effect.undefined : Effect.fail(end))
+    for (let chunk = await run(next); chunk !== undefined; chunk = await run(next)) yield* chunk
+  } finally {
+    await run(Scope.close(scope, Exit.void))
+  }
 }

@@ -13,13 +13,12 @@
  *
  * @module
  */
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import type { Backend, ObjectHead, ObjectInfo, Part, PartRules, SavedFacts, Upload, WriteCondition } from "./backend.ts"
 import { StoreError } from "./error.ts"
+import { makeLanes } from "./lanes.ts"
 import { combineCrc32, crc32, formatCrc32 } from "./streams/crc32.ts"
 import { ContainerEncoder, type EncodeOptions } from "./streams/container-encoder.ts"
 import type { Hasher } from "./streams/digest.ts"
@@ -220,10 +219,7 @@ export const runSave: (
     StoreError,
     Scope.Scope
   > {
-    const failed = yield* Deferred.make<never, StoreError>()
-    const slots = yield* Semaphore.make(concurrency)
-    const orFailed = <A>(effect: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> =>
-      Effect.raceFirst(effect, Deferred.await(failed))
+    const lanes = yield* makeLanes(concurrency)
     const parts: Array<Part> = []
     let stored = 0
     let covered = 0
@@ -246,32 +242,23 @@ export const runSave: (
       covered += share
       crc = combineCrc32(crc, part.crc32, filled)
       offset += filled
-      // Wide parts take several slots, so that bytes in flight stay within the budget.
+      // Wide parts take several lanes, so that bytes in flight stay within the budget.
       const fitting = Math.max(1, Math.floor(inFlightBudget / buffer.length))
       const weight = Math.min(concurrency, Math.ceil(concurrency / Math.min(concurrency, fitting)))
-      yield* orFailed(Semaphore.take(slots, weight))
-      yield* backend.putPart(upload, part, bytes).pipe(
-        Effect.tap((done) =>
-          Effect.sync(() => {
-            parts[number - 1] = done
-            stored += share
-            if (reuse) pool.release(sent)
-            report(plan.onProgress, stored, known)
-          })
-        ),
-        Effect.onExit((exit) =>
-          Effect.andThen(
-            Exit.isSuccess(exit) ? Effect.void : Deferred.failCause(failed, exit.cause),
-            Semaphore.release(slots, weight),
-          )
-        ),
-        Effect.forkScoped,
+      yield* lanes.begin(
+        Effect.map(backend.putPart(upload, part, bytes), (done) => {
+          parts[number - 1] = done
+          stored += share
+          if (reuse) pool.release(sent)
+          report(plan.onProgress, stored, known)
+        }),
+        weight,
       )
       if (filled < buffer.length) break
       buffer = pool.take(partSizeOf(rules, base, number + 1))
       pooled = true
       const next = buffer
-      filled = yield* orFailed(pull(() => reader.fill(next)))
+      filled = yield* lanes.orFailed(pull(() => reader.fill(next)))
       const excess = checkTotal()
       if (excess !== undefined) return yield* excess
       if (filled === 0) {
@@ -279,8 +266,7 @@ export const runSave: (
         break
       }
     }
-    yield* orFailed(Semaphore.take(slots, concurrency))
-    if (yield* Deferred.isDone(failed)) return yield* Deferred.await(failed)
+    yield* lanes.join
     const done = finish()
     if (done instanceof StoreError) return yield* done
     return { parts, size: offset, crc, facts: done }
@@ -298,7 +284,9 @@ export const runSave: (
             true,
           )),
       ).pipe(
-        Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Effect.ignore(backend.abortUpload(upload))),
+        Effect.onExit((exit) =>
+          Exit.isSuccess(exit) ? Effect.void : Effect.catch(backend.abortUpload(upload), () => Effect.void)
+        ),
       ))
   )
 })

@@ -71,7 +71,7 @@ const drain = (loaded: Loaded, use: (chunk: Uint8Array) => void): Effect.Effect<
       for await (const chunk of loaded.body) use(chunk)
     },
     catch: (cause) => StoreError.is(cause) ? cause : corrupt(loaded.info.key, "its bytes could not be read", cause),
-  }).pipe(Effect.onInterrupt(() => Effect.promise(() => loaded.cancel())))
+  }).pipe(Effect.onExit((exit) => exit._tag === "Success" ? Effect.void : Effect.promise(() => loaded.cancel())))
 
 const corrupt = (key: string, detail: string, cause?: unknown): StoreError =>
   new StoreError({ reason: "Corrupt", operation: "verify", key, detail, cause })

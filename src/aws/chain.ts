@@ -30,16 +30,18 @@ export interface ChainOptions {
  */
 export const findCredentials = async (options: ChainOptions = {}): Promise<Credentials> => {
   const machine = options.machine ?? thisMachine
-  const profile: readonly [string, Source] = ["profile", (on) => fromProfile(on, options.profile)]
-  const places: ReadonlyArray<readonly [name: string, source: Source]> = options.profile === undefined
+  // A Worker has an environment at most. wrangler knows that it builds one, and leaves the other sources out of it.
+  const places: ReadonlyArray<readonly [name: string, source: Source]> = navigator.userAgent === "Cloudflare-Workers"
+    ? [["environment", fromEnvironment]]
+    : options.profile === undefined
     ? [
       ["environment", fromEnvironment],
       ["web identity", fromWebIdentity],
-      profile,
+      ["profile", fromProfile],
       ["container", fromContainer],
       ["instance", fromInstance],
     ]
-    : [profile]
+    : [["profile", (on) => fromProfile(on, options.profile)]]
   const reasons: Array<string> = []
   for (const [name, source] of places) {
     const found = await source(machine)

@@ -18,7 +18,10 @@ export interface RegionOptions {
 export const resolveRegion = async (options: RegionOptions = {}): Promise<string | undefined> => {
   const machine = options.machine ?? thisMachine
   const set = machine.variable("AWS_REGION") ?? machine.variable("AWS_DEFAULT_REGION")
-  if (set !== undefined) return set
+  return set ?? (navigator.userAgent === "Cloudflare-Workers" ? undefined : await inFiles(machine, options.profile))
+}
+
+const inFiles = async (machine: Machine, profile: string | undefined): Promise<string | undefined> => {
   const { byName } = await readProfiles(machine)
-  return byName.get(profileName(machine, options.profile).name)?.get("region") || undefined
+  return byName.get(profileName(machine, profile).name)?.get("region") || undefined
 }

@@ -35,7 +35,6 @@ interface WebWorker {
 }
 
 interface Host {
-  readonly Deno?: unknown
   readonly Worker?: new (url: string, options: { readonly type: "module" }) => WebWorker
   readonly navigator?: { readonly hardwareConcurrency?: number }
 }
@@ -146,14 +145,14 @@ const felt = ({ codec, level }: WorkerJob): number => {
   return level <= 4 ? 4 * MiB : level <= 9 ? MiB : 64 * 1024
 }
 
-/** One encoder's share in the threads. */
+/** One encoder's share in the threads, in Deno. */
 export class EncodeWorkers {
   #bytes = 0
   #using = false
 
   /** What a thread has made of the frame; `undefined`: encode it here. */
   async encode(job: WorkerJob): Promise<WorkerDone | undefined> {
-    if (host.Deno === undefined || host.Worker === undefined) return undefined
+    if (host.Worker === undefined) return undefined
     this.#bytes += job.length
     const mustNotBlock = job.length > felt(job)
     if (!mustNotBlock && this.#bytes < worthStarting) return undefined

@@ -56,7 +56,10 @@ export class ContainerEncoder implements ByteReader {
   readonly #inFlight: number
   readonly #hasher = sha256()
   readonly #jobs: Array<Promise<Encoded>> = []
-  readonly #workers = new EncodeWorkers()
+  /** For Deno. wrangler knows the user agent, and leaves all of the threads out of a Worker. */
+  readonly #workers = "Deno" in globalThis && navigator.userAgent !== "Cloudflare-Workers"
+    ? new EncodeWorkers()
+    : undefined
   readonly #free: Array<Uint8Array<ArrayBuffer>> = []
   readonly #frames: Array<{ readonly stored: number; readonly plain: number; readonly checksum: number }> = []
   readonly #crcs: Array<number> = []
@@ -108,7 +111,7 @@ export class ContainerEncoder implements ByteReader {
       if (job === undefined) {
         if (this.#ended) return undefined
         this.#ended = true
-        this.#workers.release()
+        this.#workers?.release()
         this.#output = this.#trailer()
         continue
       }
@@ -124,7 +127,7 @@ export class ContainerEncoder implements ByteReader {
   /** Tells the source that no more will be read. */
   async cancel(reason: unknown): Promise<void> {
     this.#sourceEnded = true
-    this.#workers.release()
+    this.#workers?.release()
     await this.#source.cancel(reason)
   }
 
@@ -173,7 +176,7 @@ export class ContainerEncoder implements ByteReader {
     const plain = buffer.subarray(0, length)
     const codec = this.#codec
     const crc = codec === "gzip" ? crc32(plain) : 0
-    const done = await this.#workers.encode({ codec, bytes: buffer, length, level: this.#level })
+    const done = await this.#workers?.encode({ codec, bytes: buffer, length, level: this.#level })
     if (done !== undefined) {
       const { encoded, bytes } = done
       this.#free.push(bytes)

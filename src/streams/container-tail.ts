@@ -7,6 +7,7 @@
 import type { Codec } from "./codec.ts"
 import { crc32 } from "./crc32.ts"
 import { FormatError } from "./format-error.ts"
+import { u32 } from "./little-endian.ts"
 
 export const KiB: number = 1024
 const MiB = KiB * KiB
@@ -185,9 +186,6 @@ export const zstdTail = (
   new DataView(head.buffer).setUint32(4, bytes.length, true)
   return [head, bytes, table]
 }
-
-export const u32 = (bytes: Uint8Array, at: number): number =>
-  (bytes[at]! | bytes[at + 1]! << 8 | bytes[at + 2]! << 16 | bytes[at + 3]! << 24) >>> 0
 
 export const equal = (a: Uint8Array, b: Uint8Array): boolean =>
   a.length === b.length && a.every((byte, i) => byte === b[i])

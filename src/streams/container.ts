@@ -32,7 +32,6 @@ import {
   seekTable,
   type Tail,
   trailerMagic,
-  u32,
   zstdTrailerSize,
 } from "./container-tail.ts"
 import { combineCrc32, crc32, formatCrc32 } from "./crc32.ts"
@@ -40,6 +39,7 @@ import { sha256 } from "./digest.ts"
 import { FormatError } from "./format-error.ts"
 import { free } from "./free.ts"
 import { inflateExactly } from "./gzip.ts"
+import { u32 } from "./little-endian.ts"
 import { decodeFrame, nextFrame, parseFrame, zstdBound, type ZstdFrame } from "./zstd.ts"
 
 /** The largest window of a frame of ours: one that says its content is its window needs as much as it holds. */

@@ -11,71 +11,18 @@ const windowSize = 32 * 1024
 /** Codes of up to this many bits are found in one look. */
 const fastBits = 10
 
-const lengthBase = [
-  3,
-  4,
-  5,
-  6,
-  7,
-  8,
-  9,
-  10,
-  11,
-  13,
-  15,
-  17,
-  19,
-  23,
-  27,
-  31,
-  35,
-  43,
-  51,
-  59,
-  67,
-  83,
-  99,
-  115,
-  131,
-  163,
-  195,
-  227,
-  258,
-]
-const lengthExtra = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0]
-const distanceBase = [
-  1,
-  2,
-  3,
-  4,
-  5,
-  7,
-  9,
-  13,
-  17,
-  25,
-  33,
-  49,
-  65,
-  97,
-  129,
-  193,
-  257,
-  385,
-  513,
-  769,
-  1025,
-  1537,
-  2049,
-  3073,
-  4097,
-  6145,
-  8193,
-  12289,
-  16385,
-  24577,
-]
-const distanceExtra = [0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13]
+// RFC 1951, 3.2.5: every four lengths, and every two distances, have one more bit of their own; each begins where the
+// one before ends. The longest length has a symbol to itself.
+const lengthExtra = Array.from({ length: 29 }, (_, i) => i < 8 || i === 28 ? 0 : (i >> 2) - 1)
+const distanceExtra = Array.from({ length: 30 }, (_, i) => i < 4 ? 0 : (i >> 1) - 1)
+
+const basesOf = (first: number, extra: ReadonlyArray<number>): Array<number> => {
+  let next = first
+  return extra.map((bits) => (next += 1 << bits) - (1 << bits))
+}
+
+const lengthBase = basesOf(3, lengthExtra).with(28, 258)
+const distanceBase = basesOf(1, distanceExtra)
 const codeOrder = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15]
 
 /** A canonical Huffman code. */

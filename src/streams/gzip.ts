@@ -13,14 +13,12 @@ import { crc32 } from "./crc32.ts"
 import { FormatError } from "./format-error.ts"
 import { slack } from "./free.ts"
 import { portableInflate } from "./gzip-inflate.ts"
+import { u16, u32 } from "./little-endian.ts"
 
 const MiB = 2 ** 20
 
 /** The longest header that is read: 64 KiB of extra field and as much of name and comment. */
 const maxHeader = 128 * 1024
-
-const u16 = (bytes: Uint8Array, at: number): number => bytes[at]! | bytes[at + 1]! << 8
-const u32 = (bytes: Uint8Array, at: number): number => (u16(bytes, at) | u16(bytes, at + 2) << 16) >>> 0
 
 /** Where a member is, for errors. */
 export interface MemberPlace {

@@ -22,6 +22,7 @@ import {
   zlib,
 } from "./codec-native.ts"
 import { FormatError, type FormatErrorKind } from "./format-error.ts"
+import { u16, u24, u32 } from "./little-endian.ts"
 import { Xxh64, xxh64Low } from "./xxh64.ts"
 
 const MiB = 2 ** 20
@@ -71,10 +72,6 @@ interface Header {
   readonly contentSize: number | undefined
   readonly hasChecksum: boolean
 }
-
-const u16 = (bytes: Uint8Array, at: number): number => bytes[at]! | bytes[at + 1]! << 8
-const u24 = (bytes: Uint8Array, at: number): number => u16(bytes, at) | bytes[at + 2]! << 16
-const u32 = (bytes: Uint8Array, at: number): number => (u24(bytes, at) | bytes[at + 3]! << 24) >>> 0
 
 /** A fault at `at` bytes from the start of what is being walked. */
 class Fault {

@@ -213,7 +213,8 @@ const backendOf = (bucket: R2Bucket, keys: ReturnType<typeof keysOf>): Backend =
 
     // One request, which goes well for all of them or says nothing of any; made again, it does no harm.
     removeMany: Effect.fnUntraced(function* (all) {
-      const names = yield* Effect.forEach(all, (key) => keys.nameOf("removeMany", key))
+      const names: Array<string> = []
+      for (const key of all) names.push(yield* keys.nameOf("removeMany", key))
       if (names.length > 0) yield* call("removeMany", undefined, () => bucket.delete(names))
       return all.map((key) => ({ key }))
     }),

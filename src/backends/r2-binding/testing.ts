@@ -11,16 +11,19 @@ import { tmpdir } from "node:os"
 import process from "node:process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
+import { wranglerConditions, wranglerDefines } from "../../../scripts/worker.ts"
 
 const root = fileURLToPath(new URL("../../..", import.meta.url))
 const bun = `${root}node_modules/.bin/bun`
 
-/** Bundles a file of this project: for browsers, with the condition `worker`, and minified. */
+/** Bundles a file of this project, minified, as wrangler would. */
 export const bundle = async (entry: string): Promise<string> => {
   const folder = await mkdtemp(`${tmpdir()}/holdfast-worker-`)
   try {
     const out = `${folder}/worker.js`
-    const args = ["build", root + entry, "--target=browser", "--conditions=worker", "--minify", `--outfile=${out}`]
+    const args = ["build", root + entry, "--target=browser", "--minify", `--outfile=${out}`]
+    for (const condition of wranglerConditions) args.push(`--conditions=${condition}`)
+    for (const [name, value] of Object.entries(wranglerDefines)) args.push(`--define=${name}=${value}`)
     // Modules of node: are left for the Worker to miss, as wrangler leaves them.
     args.push("--external=node:*")
     await new Promise<void>((resolve, reject) => {

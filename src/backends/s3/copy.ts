@@ -128,7 +128,7 @@ const copyAsUpload = (
           (exit) =>
             exit._tag === "Success"
               ? Effect.void
-              : Effect.ignore(client.run((signal) => abortUpload(client, upload, signal))),
+              : Effect.catch(client.run((signal) => abortUpload(client, upload, signal)), () => Effect.void),
         ),
     )
   ).pipe(Effect.mapError((error) => error.operation === "copy" ? error : error.with({ operation: "copy" })))

@@ -43,7 +43,7 @@ export const createUpload = (
     return Effect.onInterrupt(client.run(() => begun), () =>
       Effect.interruptible(undo).pipe(
         Effect.timeout(grace),
-        Effect.ignore,
+        Effect.catch(() => Effect.void),
         Effect.ensuring(Effect.sync(() => ending.abort())),
       ))
   })
