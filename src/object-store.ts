@@ -27,7 +27,6 @@ import type {
   UploadEntry,
   VersionEntry,
 } from "./backend.ts"
-import { aborted } from "./body.ts"
 import { type Copying, copyObject, moveObject } from "./copy.ts"
 import { loadTail } from "./decode.ts"
 import { customerKeyOf, encodingOf, encryptionOf, withLength } from "./encoding.ts"
@@ -51,7 +50,7 @@ import {
   unsupported,
   weakFlaw,
 } from "./flaw.ts"
-import { prefixFlaw } from "./key.ts"
+import { listings } from "./listings.ts"
 import { type Loaded, runLoad } from "./load.ts"
 import type {
   CallOptions,
@@ -66,7 +65,7 @@ import type {
   Verified,
   VerifyOptions,
 } from "./options.ts"
-import { CurrentRetry, traced, withPolicy } from "./policy.ts"
+import { withPolicy } from "./policy.ts"
 import { runSave } from "./save.ts"
 import { makeSink, type SaveSink } from "./sink.ts"
 import { sha256 } from "./streams/digest.ts"
@@ -75,6 +74,7 @@ import { readerOf } from "./streams/reader.ts"
 import { type ByteReader, openSource, type Source } from "./streams/source.ts"
 import { TailCache } from "./tails.ts"
 import { asStored } from "./transfer.ts"
+import { verbOf } from "./verb.ts"
 import { runVerify } from "./verify.ts"
 
 /** The verbs. Failures are always {@link StoreError}s. */
@@ -206,34 +206,7 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
   const tails = new TailCache()
   const idleTimeout = Duration.toMillis(Duration.fromInputUnsafe(options.idleTimeout ?? "30 seconds"))
 
-  /** Runs a verb: its checks first, then the work under the caller's signal and retry schedule, in one span. */
-  const verb = <A>(
-    operation: string,
-    key: string | undefined,
-    call: CallOptions | undefined,
-    flaws: () => Flaw | undefined,
-    work: () => Effect.Effect<A, StoreError>,
-  ): Effect.Effect<A, StoreError> =>
-    Effect.suspend(() => {
-      const flaw = flaws()
-      if (flaw !== undefined) {
-        return Effect.fail(
-          new StoreError({
-            reason: flaw.reason,
-            detail: flaw.detail,
-            backend: backend.name,
-            operation,
-            key: typeof key === "string" ? key : undefined,
-          }),
-        )
-      }
-      const retried = call?.retry === undefined ? work() : Effect.provideService(work(), CurrentRetry, call.retry)
-      return withSignal(retried, operation, key, call?.signal).pipe(
-        // A caller knows the verb he used, not the backend call that failed below it.
-        Effect.mapError((error) => error.operation === operation ? error : error.with({ operation })),
-        traced(`holdfast.${operation}Object`, key === undefined ? {} : { key }),
-      )
-    })
+  const verb = verbOf(backend.name)
 
   const saveFlaw = (key: string, o: SaveOptions): Flaw | undefined =>
     invalidKey(key) ?? conditionFlaw(o, capabilities.conditional.create, capabilities.conditional.replace) ??
@@ -360,13 +333,6 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
           begin(key, { ...o, ifMatch: info.etag.startsWith("W/") ? undefined : info.etag }, damaged),
       }))
 
-  const listFlaw = (o: ListOptions): Flaw | undefined => {
-    const detail = prefixFlaw(o.prefix ?? "")
-    if (detail !== undefined) return { reason: "InvalidKey", detail }
-    if (o.delimiter === undefined || o.delimiter === "/") return undefined
-    return { reason: "InvalidInput", detail: `the delimiter is ${JSON.stringify(o.delimiter)}; only "/" is possible` }
-  }
-
   const remove: ObjectStoreService["remove"] = (key, o = {}) =>
     verb(
       "remove",
@@ -466,78 +432,6 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
       () => Effect.map(moveObject(copying(from, to, o)), withLength),
     )
 
-  /** The elements of all pages of something that the backend may be unable to list. */
-  const paged = <A>(
-    operation: string,
-    what: string,
-    o: ListOptions,
-    page:
-      | ((asked: { readonly prefix: string | undefined; readonly cursor: string | undefined }) => Effect.Effect<
-        { readonly items: ReadonlyArray<A>; readonly cursor?: string | undefined },
-        StoreError
-      >)
-      | undefined,
-  ): Stream.Stream<A, StoreError> =>
-    Stream.paginate<string | undefined, A, StoreError>(
-      undefined,
-      (cursor) =>
-        verb(
-          operation,
-          o.prefix,
-          o,
-          () =>
-            listFlaw(o) ??
-              (page === undefined ? unsupported(`this store has no ${what} that could be listed`) : undefined),
-          () =>
-            Effect.map(
-              page!({ prefix: o.prefix, cursor }),
-              ({ items, cursor: next }) => [items, Option.fromNullishOr(next === cursor ? undefined : next)] as const,
-            ),
-        ),
-    )
-
-  /** The pages of a listing, or what `items` takes from each. */
-  const listed = <A>(o: ListOptions, items: (page: ListPage) => ReadonlyArray<A>): Stream.Stream<A, StoreError> =>
-    paged(
-      "list",
-      "objects",
-      o,
-      (asked) =>
-        Effect.flatMap(
-          backend.list({ ...asked, delimiter: o.delimiter }),
-          (page) =>
-            page.cursor === undefined || page.cursor !== asked.cursor
-              ? Effect.succeed({ items: items(page), cursor: page.cursor })
-              : Effect.fail(
-                new StoreError({
-                  reason: "Protocol",
-                  detail: "the store gave the same cursor twice, so the list would never end",
-                  operation: "list",
-                  backend: backend.name,
-                  ambiguous: false,
-                }),
-              ),
-        ),
-    )
-
-  const versions: ObjectStoreService["versions"] = (o = {}) =>
-    paged(
-      "versions",
-      "versions",
-      o,
-      backend.listVersions &&
-        ((asked) => Effect.map(backend.listVersions!(asked), ({ versions, cursor }) => ({ items: versions, cursor }))),
-    )
-
-  const uploads: ObjectStoreService["uploads"] = (o = {}) =>
-    paged(
-      "uploads",
-      "uploads",
-      o,
-      backend.listUploads &&
-        ((asked) => Effect.map(backend.listUploads!(asked), ({ uploads, cursor }) => ({ items: uploads, cursor }))),
-    )
-
   const presign: ObjectStoreService["presign"] = (method, key, o = {}) =>
     verb(
       "presign",
@@ -578,35 +472,14 @@ const objectStore = (backend: Backend, options: StoreOptions): ObjectStoreServic
         verb("exists", key, o, () => invalidKey(key), () => Effect.as(backend.stat(key, target(undefined)), true)),
         (error) => error.reason === "NotFound" ? Effect.succeed(false) : Effect.fail(error),
       ),
-    pages: (o = {}) => listed(o, (page) => [page]),
-    // Not the pages flattened: that is half of Effect's Channel, a twentieth of a Worker.
-    list: (o = {}) => listed(o, (page) => page.objects),
+    ...listings(backend, verb),
     remove,
     removeMany,
     copy,
     move,
-    versions,
     restore: (key, versionId, o) => copy(key, key, { ...o, sourceVersionId: versionId }),
-    uploads,
     abortUpload: (upload, o) =>
       verb("abortUpload", upload.key, o, () => invalidKey(upload.key), () => backend.abortUpload(upload)),
     presign,
   }
-}
-
-/** Fails an effect when the caller's signal is aborted; interrupts it first and waits until it has cleaned up. */
-const withSignal = <A>(
-  effect: Effect.Effect<A, StoreError>,
-  operation: string,
-  key: string | undefined,
-  signal: AbortSignal | undefined,
-): Effect.Effect<A, StoreError> => {
-  if (signal === undefined) return effect
-  const onAbort = Effect.callback<never, StoreError>((resume) => {
-    const abort = (): void => resume(Effect.fail(aborted(operation, key, signal)))
-    if (signal.aborted) return abort()
-    signal.addEventListener("abort", abort, { once: true })
-    return Effect.sync(() => signal.removeEventListener("abort", abort))
-  })
-  return signal.aborted ? Effect.fail(aborted(operation, key, signal)) : Effect.raceFirst(effect, onAbort)
 }
