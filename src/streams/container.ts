@@ -40,7 +40,8 @@ import { FormatError } from "./format-error.ts"
 import { free } from "./free.ts"
 import { inflateExactly } from "./gzip.ts"
 import { u32 } from "./little-endian.ts"
-import { decodeFrame, nextFrame, parseFrame, zstdBound, type ZstdFrame } from "./zstd.ts"
+import { decodeFrame } from "./zstd.ts"
+import { nextFrame, parseFrame, zstdBound, type ZstdFrame } from "./zstd-frames.ts"
 
 /** The largest window of a frame of ours: one that says its content is its window needs as much as it holds. */
 const maxWindow = maxFrameSize
