@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test"
 import fc from "fast-check"
 import { compareKeys, keyFlaw, maxKeyBytes, metadataFlaw, prefixFlaw } from "./key.ts"
+import { sortUtf8 } from "./streams/utf8.ts"
 import { utf8Length } from "./streams/utf8.ts"
 
 const bad: ReadonlyArray<readonly [string, string, RegExp]> = [
@@ -54,6 +55,16 @@ test("fault 141: metadata that a header cannot carry is refused with a reason, t
   // 667 letters of two bytes are 1,780 of base64, with twelve around them and one for the name.
   expect(metadataFlaw({ a: "é".repeat(666) })).toBeUndefined()
   expect(metadataFlaw({ a: "é".repeat(667) })).toMatch(/1793 bytes.*1792/)
+})
+
+test("sortUtf8() sorts as the UTF-8 bytes do, with and without characters beyond U+D7FF", () => {
+  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+  for (const unit of [fc.string({ unit: "grapheme-ascii" }), fc.string({ unit: "binary" })]) {
+    fc.assert(fc.property(fc.array(unit), (texts) => {
+      const sorted = sortUtf8(texts.map((text) => ({ text })), ({ text }) => text).map(({ text }) => text)
+      expect(sorted).toEqual([...texts].sort((a, b) => Buffer.compare(bytes(a), bytes(b))))
+    }))
+  }
 })
 
 test("compareKeys() orders as the UTF-8 bytes do", () => {

@@ -32,8 +32,13 @@ const carriedBytes = (value: string): number =>
 const control = /[\u0000-\u001f\u007f]/
 const loneSurrogate = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
 
+/** Nearly every key: nothing but printable ASCII, no backslash, and no segment or start that may be a flaw. */
+const plain = /^[\x20-\x5b\x5d-\x7e]{1,1024}$/
+const suspect = /(?:^|\/)\.\.?(?:\/|$)|^[A-Za-z]:/
+
 const flaw = (text: string, what: "key" | "prefix"): string | undefined => {
   if (typeof text !== "string") return `a ${what} must be a string, this one is ${describeValue(text)}`
+  if (plain.test(text) && !suspect.test(text)) return undefined
   if (loneSurrogate.test(text)) return `the ${what} is not well-formed Unicode: it holds half of a surrogate pair`
   if (control.test(text)) {
     const code = text.charCodeAt(text.search(control)).toString(16).padStart(4, "0")

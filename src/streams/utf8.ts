@@ -38,3 +38,16 @@ export const compareUtf8 = (a: string, b: string): number => {
   }
   return a.length - b.length
 }
+
+/** Units whose order is not that of the bytes they become. */
+const high = /[\ud800-\uffff]/
+
+/** Sorts by the UTF-8 bytes of what `textOf` gives: by JavaScript's own order, which is much faster, where it is the same. */
+export const sortUtf8 = <A>(items: Array<A>, textOf: (item: A) => string): Array<A> => {
+  if (items.some((item) => high.test(textOf(item)))) return items.sort((a, b) => compareUtf8(textOf(a), textOf(b)))
+  return items.sort((a, b) => {
+    const x = textOf(a)
+    const y = textOf(b)
+    return x < y ? -1 : x === y ? 0 : 1
+  })
+}

@@ -87,7 +87,11 @@ export const decodeSegment = (
 }
 
 const exact = (segment: string, top: boolean): string =>
-  top && segment === privateFolder ? `%2e${privateFolder.slice(1)}` : segment.replaceAll("%", "%25")
+  top && segment === privateFolder
+    ? `%2e${privateFolder.slice(1)}`
+    : segment.includes("%")
+    ? segment.replaceAll("%", "%25")
+    : segment
 
 /**
  * Upper case and non-ASCII fold into each other; `<>:"|?*` are refused or special on Windows, where `~` can also

@@ -12,6 +12,7 @@ import { lstat, readdir } from "node:fs/promises"
 import type { ListOptions, ListPage, ObjectEntry } from "../../backend.ts"
 import { StoreError } from "../../error.ts"
 import { compareKeys, keyFlaw } from "../../key.ts"
+import { sortUtf8 } from "../../streams/utf8.ts"
 import { codeOf, refuse } from "./errors.ts"
 import { decodeSegment, encodeSegment, privateFolder } from "./layout.ts"
 import type { Root } from "./root.ts"
@@ -154,7 +155,7 @@ class Walk {
   async #read(names: ReadonlyArray<string>, above: string): Promise<Level> {
     const level = await this.#open(names, async (folder) => {
       const entries = (await this.#entries(folder, above, names.length === 0)).filter((entry) => this.#isWanted(entry))
-      entries.sort((a, b) => compareKeys(a.key, b.key))
+      sortUtf8(entries, ({ key }) => key)
       return { names, entries, stamp: stampOf(folder, true), at: 0 }
     })
     return level ?? { names, entries: [], stamp: undefined, at: 0 }
@@ -171,7 +172,7 @@ class Walk {
     return this.#folds && key.length > this.#prefix.length
   }
 
-  /** All that a folder holds and a key can lead to. */
+  /** All that a folder holds, by the key that its name stands for. */
   async #entries(folder: Folder, above: string, top: boolean): Promise<Array<Entry>> {
     const { names } = await this.#root.format()
     const entries: Array<Entry> = []
@@ -181,13 +182,11 @@ class Walk {
       const isFolder = found.isDirectory()
       if (!isFolder && !found.isFile() && !await isFileOfUnknownType(folder, found)) continue
       const decoded = decodeSegment(name, names, top)
-      const segment = decoded === undefined || "segment" in decoded
-        ? decoded?.segment
-        : await this.#root.longSegment(decoded.long)
-      if (segment === undefined || encodeSegment(segment, names, top) !== name) continue
+      if (decoded === undefined) continue
+      const segment = "segment" in decoded ? decoded.segment : await this.#root.longSegment(decoded.long)
+      if (segment === undefined || ("long" in decoded && encodeSegment(segment, names, top) !== name)) continue
       const key = above + segment
-      if (isFolder) entries.push({ key: `${key}/`, name, folder: true })
-      else if (keyFlaw(key) === undefined) entries.push({ key, name, folder: false })
+      entries.push(isFolder ? { key: `${key}/`, name, folder: true } : { key, name, folder: false })
     }
     return entries
   }
@@ -197,7 +196,8 @@ class Walk {
     const batch: Array<Entry> = []
     for (let entry = level.entries[level.at]; entry !== undefined && !entry.folder; entry = level.entries[level.at]) {
       if (batch.length >= Math.min(limit, maxLooks)) break
-      batch.push(entry)
+      // Asked of those only that are wanted now: a folder may hold many more.
+      if (keyFlaw(entry.key) === undefined) batch.push(entry)
       level.at++
     }
     const found = await this.#open(level.names, (folder) => Promise.all(batch.map((entry) => look(folder, entry))))
@@ -207,7 +207,7 @@ class Walk {
   /** Whether any key starts with `above`, which leads to a folder. */
   async #holdsObject(names: ReadonlyArray<string>, above: string): Promise<boolean> {
     const entries = await this.#open(names, (folder) => this.#entries(folder, above, false)) ?? []
-    if (entries.some((entry) => !entry.folder)) return true
+    if (entries.some(({ key, folder }) => !folder && keyFlaw(key) === undefined)) return true
     for (const entry of entries) {
       if (await this.#holdsObject([...names, entry.name], entry.key)) return true
     }

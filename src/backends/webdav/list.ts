@@ -7,6 +7,7 @@
  */
 import type { ListOptions, ListPage, ObjectEntry } from "../../backend.ts"
 import { compareKeys } from "../../key.ts"
+import { sortUtf8 } from "../../streams/utf8.ts"
 import type { Asked, Client } from "./client.ts"
 import { parseMultistatus, type Resource } from "./multistatus.ts"
 import { decodeSegment, namesOf, urlPath } from "./names.ts"
@@ -85,7 +86,7 @@ const entriesOf = async (
     if (collection) entries.push({ key: `${key}/`, folder: true, size: 0, modified: new Date(0) })
     else if (size !== undefined) entries.push({ key, folder: false, size, modified: modified ?? new Date(0) })
   }
-  return entries.sort((a, b) => compareKeys(a.key, b.key))
+  return sortUtf8(entries, ({ key }) => key)
 }
 
 /** Whether any object's key starts with `prefix`, which ends in a slash. */
