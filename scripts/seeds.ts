@@ -31,7 +31,6 @@ const notYet: Readonly<Record<number, string>> = {
   95: "what is there of HAI is row 90",
   96: "not there yet: the Azure backend",
   97: "not there yet: Google Cloud Storage has its own backend to come; MinIO by its profile, unproven",
-  159: "not there: `RUST_LOG` is Rust's. Spans and metrics are Effect's; `holdfast serve` has levels of its own",
 }
 
 /** The tests in which a row is named. */

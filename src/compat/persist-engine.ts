@@ -17,6 +17,7 @@ import {
 } from "../stores/snapshots.ts"
 import { persistError } from "./persist-errors.ts"
 import type { StorageAdapter } from "./persist-storage.ts"
+import { type LogFields, logged, type RustLog, rustLog } from "./rust-log.ts"
 
 /** Most bytes of a file that an adapter is given: it holds them in memory whole. */
 const maxFileSize = 2 ** 30
@@ -43,10 +44,12 @@ const maxFileSize = 2 ** 30
 export class SnapshotEngine {
   readonly #adapter: StorageAdapter
   readonly #snapshots: Promise<SnapshotsService>
+  readonly #log: RustLog | undefined
 
   /** An engine on that adapter. */
   constructor(adapter: StorageAdapter, options?: SnapshotsOptions) {
     this.#adapter = adapter
+    this.#log = rustLog(undefined)
     const backend = adapterBackend(adapter)
     // The adapter knows best what is worth another try.
     const store = makeObjectStore(backend, { policy: { retry: "none", breaker: "none" } })
@@ -55,48 +58,69 @@ export class SnapshotEngine {
 
   /** Saves a state that is JSON already; returns what the snapshot says about itself. */
   save_snapshot(agent_json: string, metadata: SnapshotFields, path: string): Promise<SnapshotMetadata> {
-    return this.#call(
-      path,
-      (snapshots) => Effect.map(snapshots.saveStream(path, agent_json, metadata), (info) => info.metadata),
-    )
+    return this.#call("save_snapshot", path, async (snapshots, note) => {
+      const info = await run(snapshots.saveStream(path, agent_json, metadata))
+      note({ bytes: info.size })
+      return info.metadata
+    })
   }
 
   /** Loads a snapshot and checks it: what it says about itself, and the state's JSON in normal form. */
-  async load_snapshot(path: string): Promise<readonly [metadata: SnapshotMetadata, agent_json: string]> {
-    const { metadata, body } = await this.#call(path, (snapshots) => snapshots.loadStream(path))
-    try {
+  load_snapshot(path: string): Promise<readonly [metadata: SnapshotMetadata, agent_json: string]> {
+    return this.#call("load_snapshot", path, async (snapshots, note) => {
+      const { metadata, body, size } = await run(snapshots.loadStream(path))
+      note({ bytes: size })
       return [metadata, await new Response(body).text()]
-    } catch (cause) {
-      throw failure(path, cause)
-    }
+    })
   }
 
   /** Whether there is such a snapshot. */
   snapshot_exists(path: string): Promise<boolean> {
-    return this.#adapter.exists(path)
+    return this.#logged("snapshot_exists", path, async (note) => {
+      const exists = await this.#adapter.exists(path)
+      note({ exists })
+      return exists
+    })
   }
 
   /** Removes a snapshot. */
   delete_snapshot(path: string): Promise<void> {
-    return this.#call(path, (snapshots) => snapshots.deleteSnapshot(path))
+    return this.#call("delete_snapshot", path, (snapshots) => run(snapshots.deleteSnapshot(path)))
   }
 
   /** What a snapshot says about itself. */
   get_snapshot_metadata(path: string): Promise<SnapshotMetadata> {
-    return this.#call(path, (snapshots) => Effect.map(snapshots.getMetadata(path), (info) => info.metadata))
+    return this.#call("get_snapshot_metadata", path, async (snapshots, note) => {
+      const { metadata, size } = await run(snapshots.getMetadata(path))
+      note({ bytes: size })
+      return metadata
+    })
   }
 
   /** Checks a snapshot; rejects with what is wrong. */
   verify_snapshot(path: string): Promise<void> {
-    return this.#call(path, (snapshots) => Effect.asVoid(snapshots.verifySnapshot(path)))
+    return this.#call("verify_snapshot", path, async (snapshots, note) => {
+      const { size } = await run(snapshots.verifySnapshot(path))
+      note({ bytes: size })
+    })
   }
 
-  async #call<A>(path: string, use: (snapshots: SnapshotsService) => Effect.Effect<A, StoreError>): Promise<A> {
-    try {
-      return await run(use(await this.#snapshots))
-    } catch (cause) {
-      throw failure(path, cause)
-    }
+  #call<A>(
+    operation: string,
+    path: string,
+    use: (snapshots: SnapshotsService, note: (fields: LogFields) => void) => Promise<A>,
+  ): Promise<A> {
+    return this.#logged(operation, path, async (note) => {
+      try {
+        return await use(await this.#snapshots, note)
+      } catch (cause) {
+        throw failure(path, cause)
+      }
+    })
+  }
+
+  #logged<A>(operation: string, path: string, work: (note: (fields: LogFields) => void) => Promise<A>): Promise<A> {
+    return logged(this.#log, { target: "persist_core::snapshot", operation, fields: { path } }, work)
   }
 }
 

@@ -14,6 +14,7 @@ import { defaultRetry } from "../policy.ts"
 import { openBackend, type Store } from "../store.ts"
 import { type Environment, StorageConfig, variableOf } from "./persist-config.ts"
 import { PersistConfigurationError, persistError } from "./persist-errors.ts"
+import { type LogFields, logged, type LoggedCall, type RustLog, rustLog } from "./rust-log.ts"
 
 /** A place for whole files: Persist's port. A new kind of place is one object with these four. */
 export interface StorageAdapter {
@@ -44,12 +45,13 @@ let memory: Promise<Backend> | undefined
 /**
  * Opens the place that a configuration means, for one path. For S3 the endpoint (`AWS_ENDPOINT_URL_S3`,
  * `AWS_ENDPOINT_URL`), the keys, `PERSIST_S3_MAX_RETRIES` (default 2, at most 4) and `PERSIST_S3_TIMEOUT` (seconds of an
- * attempt, default 60) are from the environment.
+ * attempt, default 60) are from the environment. With a `log`, each request to S3 is told there.
  */
 export const openPlace = async (
   config: StorageConfig,
   path: string,
   options: OpenPlaceOptions = {},
+  log?: RustLog,
 ): Promise<Opened> => {
   config.validate()
   const opened = (store: Store, key: string): Opened => ({
@@ -61,7 +63,7 @@ export const openPlace = async (
     case "local":
       return await openLocal(path, config.local_base_path, opened)
     case "s3":
-      return opened(await openS3(config, options.env), path)
+      return opened(await openS3(config, options.env, log), path)
     case "memory":
       // One for the process: a place that is gone after each call would hold nothing.
       memory ??= Effect.runPromise(Memory.make())
@@ -81,6 +83,13 @@ export const openPlace = async (
   }
 }
 
+/** How the lines about a call on a place name it. */
+export const callAt = (config: StorageConfig, operation: string, path: string): LoggedCall => ({
+  target: `persist_core::storage::${config.backend}`,
+  operation,
+  fields: config.backend === "s3" ? { bucket: config.s3_bucket, key: path } : { base: config.local_base_path, path },
+})
+
 /** Retries of a call on S3 unless `PERSIST_S3_MAX_RETRIES` says otherwise: three attempts, as Persist's guide has it. */
 const defaultRetries = 2
 
@@ -95,7 +104,11 @@ const numberOf = (name: string, value: string | undefined): number | undefined =
   })
 }
 
-const openS3 = async (config: StorageConfig, env: Environment | undefined): Promise<Store> => {
+const openS3 = async (
+  config: StorageConfig,
+  env: Environment | undefined,
+  log: RustLog | undefined,
+): Promise<Store> => {
   const variable = variableOf(env)
   const accessKeyId = variable("AWS_ACCESS_KEY_ID")
   const retries = numberOf("PERSIST_S3_MAX_RETRIES", variable("PERSIST_S3_MAX_RETRIES")) ?? defaultRetries
@@ -106,6 +119,7 @@ const openS3 = async (config: StorageConfig, env: Environment | undefined): Prom
       bucket: config.s3_bucket!,
       region: config.s3_region,
       endpoint: variable("AWS_ENDPOINT_URL_S3") ?? variable("AWS_ENDPOINT_URL"),
+      fetch: log === undefined ? undefined : (await import("./rust-log-requests.ts")).loggedFetch(log),
       ...(accessKeyId === undefined ? {} : {
         accessKeyId,
         secretAccessKey: variable("AWS_SECRET_ACCESS_KEY"),
@@ -178,28 +192,46 @@ class PlaceStorage implements StorageAdapter {
   }
 
   save(data: Uint8Array, path: string): Promise<void> {
-    return this.#at(path, async (store, key) => void (await store.save(key, data, { compression: "none" })))
+    return this.#at("save", path, async (store, key, note) => {
+      note({ bytes: data.length })
+      await store.save(key, data, { compression: "none" })
+    })
   }
 
   load(path: string): Promise<Uint8Array> {
-    return this.#at(path, async (store, key) => await (await store.load(key)).bytes())
+    return this.#at("load", path, async (store, key, note) => {
+      const data = await (await store.load(key)).bytes()
+      note({ bytes: data.length })
+      return data
+    })
   }
 
   exists(path: string): Promise<boolean> {
-    return this.#at(path, (store, key) => store.exists(key))
+    return this.#at("exists", path, async (store, key, note) => {
+      const exists = await store.exists(key)
+      note({ exists })
+      return exists
+    })
   }
 
   delete(path: string): Promise<void> {
-    return this.#at(path, (store, key) => store.remove(key))
+    return this.#at("delete", path, (store, key) => store.remove(key))
   }
 
-  async #at<A>(path: string, use: (store: Store, key: string) => Promise<A>): Promise<A> {
-    try {
-      await using place = await openPlace(this.#config, path, this.#options)
-      return await use(place.store, place.key)
-    } catch (cause) {
-      throw persistError(cause, { backend: this.#config.backend, bucket: this.#config.s3_bucket, path })
-    }
+  #at<A>(
+    operation: string,
+    path: string,
+    use: (store: Store, key: string, note: (fields: LogFields) => void) => Promise<A>,
+  ): Promise<A> {
+    const log = rustLog(this.#options.env)
+    return logged(log, callAt(this.#config, operation, path), async (note) => {
+      try {
+        await using place = await openPlace(this.#config, path, this.#options, log)
+        return await use(place.store, place.key, note)
+      } catch (cause) {
+        throw persistError(cause, { backend: this.#config.backend, bucket: this.#config.s3_bucket, path })
+      }
+    })
   }
 }
 

@@ -4,7 +4,7 @@
  * `s3Bucket`.
  *
  * A setting comes from the first that has it: the call's argument, its `config`, its `config_file`, the environment, the
- * default.
+ * default. `RUST_LOG` in the environment asks for lines about calls and requests on standard error, as in Persist.
  *
  * @module
  */
@@ -18,7 +18,8 @@ import {
 } from "../stores/snapshots.ts"
 import { type ConfigOptions, type EitherCase, fieldOf, resolveConfig } from "./persist-config.ts"
 import { PersistConfigurationError, persistError } from "./persist-errors.ts"
-import { type Opened, openPlace } from "./persist-storage.ts"
+import { callAt, type Opened, openPlace } from "./persist-storage.ts"
+import { type LogFields, logged, rustLog } from "./rust-log.ts"
 
 export {
   type CamelCase,
@@ -115,21 +116,33 @@ export interface PersistMetadata {
   readonly snapshot_id: string
 }
 
+/** What a call is made with, beside the snapshots. */
+interface Call extends Pick<Opened, "key"> {
+  /** A failure as Persist reports it. */
+  readonly failed: (cause: unknown) => unknown
+  /** What the log is to say of the call. */
+  readonly note: (fields: LogFields) => void
+}
+
 /** Runs a call on the place that the options mean; its failure is one of Persist's. */
 const call = async <A>(
+  operation: string,
   path: string,
   options: PersistOptions,
-  use: (snapshots: SnapshotStore, place: Opened, failed: (cause: unknown) => unknown) => Promise<A>,
+  use: (snapshots: SnapshotStore, call: Call) => Promise<A>,
 ): Promise<A> => {
   const config = await resolveConfig(options)
+  const log = rustLog(options.env)
   const failed = (cause: unknown) => persistError(cause, { backend: config.backend, bucket: config.s3_bucket, path })
-  try {
-    await using place = await openPlace(config, path, { env: options.env })
-    const encryptionKey = fieldOf(options, "encryption_key")
-    return await use(new SnapshotStore(place.store, { encryptionKey }), place, failed)
-  } catch (cause) {
-    throw failed(cause)
-  }
+  return await logged(log, callAt(config, operation, path), async (note) => {
+    try {
+      await using place = await openPlace(config, path, { env: options.env }, log)
+      const encryptionKey = fieldOf(options, "encryption_key")
+      return await use(new SnapshotStore(place.store, { encryptionKey }), { key: place.key, failed, note })
+    } catch (cause) {
+      throw failed(cause)
+    }
+  })
 }
 
 /**
@@ -151,20 +164,21 @@ export const snapshot = (
   path: string,
   options: PersistSnapshotOptions = {},
 ): Promise<SnapshotMetadata> =>
-  call(path, options, async (snapshots, { key }) => {
-    const { metadata } = await snapshots.snapshot(key, agent, {
+  call("snapshot", path, options, async (snapshots, { key, note }) => {
+    const { metadata, size } = await snapshots.snapshot(key, agent, {
       agentId: fieldOf(options, "agent_id"),
       sessionId: fieldOf(options, "session_id"),
       snapshotIndex: fieldOf(options, "snapshot_index"),
       description: options.description,
       redact: options.redact,
     })
+    note({ bytes: size })
     return metadata
   })
 
 /** Restores an agent; its hash is checked first. */
 export const restore = <A = unknown>(path: string, options: PersistRestoreOptions = {}): Promise<A> =>
-  call(path, options, async (snapshots, { key }) => {
+  call("restore", path, options, async (snapshots, { key, note }) => {
     const secrets = fieldOf(options, "secrets_map")
     const { loads } = options
     if (loads === undefined && secrets !== undefined) {
@@ -174,15 +188,21 @@ export const restore = <A = unknown>(path: string, options: PersistRestoreOption
         hint: "give loads: (json, secretsMap) => load(json, { secretsMap }), with load of @langchain/core/load",
       })
     }
-    if (loads === undefined) return (await snapshots.restore<A>(key)).state
-    const { body } = await snapshots.loadStream(key)
+    if (loads === undefined) {
+      const { state, size } = await snapshots.restore<A>(key)
+      note({ bytes: size })
+      return state
+    }
+    const { body, size } = await snapshots.loadStream(key)
+    note({ bytes: size })
     return await loads(await new Response(body).text(), secrets ?? {}) as A
   })
 
 /** What a snapshot says about itself. Only its head is read. */
 export const get_metadata = (path: string, options: PersistOptions = {}): Promise<PersistMetadata> =>
-  call(path, options, async (snapshots, { key }) => {
-    const { metadata } = await snapshots.getMetadata(key)
+  call("get_metadata", path, options, async (snapshots, { key, note }) => {
+    const { metadata, size } = await snapshots.getMetadata(key)
+    note({ bytes: size })
     const { description, compressed_size } = metadata
     return {
       agent_id: metadata.agent_id,
@@ -200,22 +220,28 @@ export const get_metadata = (path: string, options: PersistOptions = {}): Promis
 
 /** Checks a snapshot; rejects with {@link PersistIntegrityError} when it is not what was saved. */
 export const verify_snapshot = (path: string, options: PersistOptions = {}): Promise<void> =>
-  call(path, options, async (snapshots, { key }) => void (await snapshots.verifySnapshot(key)))
+  call("verify_snapshot", path, options, async (snapshots, { key, note }) => {
+    const { size } = await snapshots.verifySnapshot(key)
+    note({ bytes: size })
+  })
 
 /**
  * Whether there is such a snapshot. As in Persist, `false` also where the bucket is missing or may not be read; other
  * failures reject. {@link health_check} tells the cases apart.
  */
 export const snapshot_exists = (path: string, options: PersistOptions = {}): Promise<boolean> =>
-  call(path, options, (snapshots, { key }) =>
-    snapshots.snapshotExists(key).catch((error) => {
+  call("snapshot_exists", path, options, async (snapshots, { key, note }) => {
+    const exists = await snapshots.snapshotExists(key).catch((error) => {
       if (StoreError.is(error) && (error.reason === "Forbidden" || error.reason === "Config")) return false
       throw error
-    }))
+    })
+    note({ exists })
+    return exists
+  })
 
 /** Removes a snapshot; one that is missing counts as removed. */
 export const delete_snapshot = (path: string, options: PersistOptions = {}): Promise<void> =>
-  call(path, options, (snapshots, { key }) => snapshots.deleteSnapshot(key))
+  call("delete_snapshot", path, options, (snapshots, { key }) => snapshots.deleteSnapshot(key))
 
 /** What {@link health_check} finds. */
 export interface PersistHealth extends Pick<Health, "status"> {
@@ -225,7 +251,8 @@ export interface PersistHealth extends Pick<Health, "status"> {
 
 /** Asks the place for something harmless, once, and says what the answer means: a working one, or what is wrong. */
 export const health_check = (options: PersistOptions = {}): Promise<PersistHealth> =>
-  call("health-check.test", options, async (snapshots, _place, failed) => {
+  call("health_check", "health-check.test", options, async (snapshots, { failed, note }) => {
     const { status, error } = await snapshots.healthCheck()
+    note({ status })
     return { status, error: error === undefined ? undefined : failed(error) }
   })
