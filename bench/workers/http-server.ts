@@ -1,7 +1,8 @@
 /**
- * The server of a measurement: `http-server.ts store FOLDER` serves a folder through Holdfast's routes; `http-server.ts
- * bare BYTES` swallows what is sent and gives out that many bytes, with the runtime's own server and nothing else. Prints
- * its URL; at the end of its input prints what it has cost, as one JSON line, and ends.
+ * The server of a measurement: `http-server.ts store FOLDER` serves a folder through Holdfast's routes, mounted as
+ * `holdfast serve` does it; `http-server.ts bare BYTES` swallows what is sent and gives out that many bytes, with the
+ * runtime's own server and nothing else. Prints its URL; at the end of its input prints what it has cost, as one JSON
+ * line, and ends.
  *
  * @module
  */
@@ -38,7 +39,7 @@ const store = async (): Promise<Answer> => {
   const { open } = await import(`${checkout}mod.ts`) as typeof import("../../mod.ts")
   const { storeRoutes } = await import(`${checkout}src/http/mod.ts`) as typeof import("../../src/http/mod.ts")
   const store = await open(`file:${of}`, { compression: "none" })
-  const app = new Hono().route("/store", storeRoutes(store, { authorize: () => true }))
+  const app = new Hono().route("/store", storeRoutes(store, { authorize: () => true, ownsBodies: true }))
   return async (request, _client, env) => await app.fetch(request, env)
 }
 

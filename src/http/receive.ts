@@ -11,6 +11,7 @@ import * as Semaphore from "effect/Semaphore"
 import { headers as names, parseJson, textsIn } from "../backends/http/wire.ts"
 import type { ObjectInfo } from "../backend.ts"
 import { StoreError, type StoreErrorArgs } from "../error.ts"
+import { free } from "../streams/free.ts"
 import { PartPool } from "../streams/parts.ts"
 import { streamOf } from "../streams/reader.ts"
 import { writeCondition } from "./conditions.ts"
@@ -18,7 +19,7 @@ import { run, type ServedStore, serviceOf } from "./served.ts"
 
 const MiB = 2 ** 20
 
-/** What a request may send. */
+/** What a request may send, and who else reads it. */
 export interface ReceiveLimits {
   /** Most bytes of an object, before compression. Default: what the store takes. */
   readonly maxBytes?: number | undefined
@@ -27,6 +28,13 @@ export interface ReceiveLimits {
    * body that stalls or trickles is given up, and a slow line is not. Default 30,000.
    */
   readonly patience?: number | undefined
+  /**
+   * Whether nobody else reads the bodies of the requests. Then the memory of what has been taken over is given back at
+   * once, by detaching it, instead of when a collector gets round to it: a server in Bun needs a third less. Set it where
+   * requests come from the runtime's server straight to this, and nothing in front clones them: in Bun a clone shares
+   * its chunks. Default `false`.
+   */
+  readonly ownsBodies?: boolean | undefined
 }
 
 /** Bytes a second that earn a sender more time. */
@@ -54,28 +62,40 @@ class Incoming {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>
   readonly #maxBytes: number
   readonly #patience: number
+  readonly #owns: boolean
   readonly #expected: number | undefined
   #received = 0
   #waited = 0
+  #last: Uint8Array | undefined
   /** Since when the sender keeps us waiting. */
   #since: number | undefined
   /** One for all reads: setting one for each costs more than the read. */
   #timer: ReturnType<typeof setTimeout> | undefined
   #late: StoreError | undefined
 
-  constructor(key: string, request: Request, { maxBytes = Infinity, patience = 30_000 }: ReceiveLimits) {
+  constructor(
+    key: string,
+    request: Request,
+    { maxBytes = Infinity, patience = 30_000, ownsBodies = false }: ReceiveLimits,
+  ) {
     this.#key = key
     this.#request = request
     this.#reader = (request.body ?? new Blob([]).stream()).getReader()
     this.#maxBytes = maxBytes
     this.#patience = patience
+    this.#owns = ownsBodies
     this.#expected = announced(request)
   }
 
-  /** The next chunk, never empty; `undefined` at the end. After an error the sender has been told to stop. */
+  /**
+   * The next chunk, never empty; `undefined` at the end. Whoever asks is done with the one before. After an error the
+   * sender has been told to stop.
+   */
   async next(): Promise<Uint8Array | undefined> {
+    if (this.#owns && this.#last !== undefined) free(this.#last)
+    this.#last = undefined
     try {
-      const chunk = await this.#read()
+      const chunk = this.#last = await this.#read()
       if (chunk === undefined) this.#checkEnd()
       else {
         this.#received += chunk.length
@@ -282,10 +302,10 @@ const fill = async (
   key: string,
   request: Request,
   bytes: Uint8Array,
-  { patience }: ReceiveLimits,
+  { patience, ownsBodies }: ReceiveLimits,
   signal: AbortSignal,
 ): Promise<void> => {
-  const incoming = new Incoming(key, request, { patience })
+  const incoming = new Incoming(key, request, { patience, ownsBodies })
   signal.addEventListener("abort", () => void incoming.cancel(signal.reason), { once: true })
   let filled = 0
   for (let chunk = await incoming.next(); chunk !== undefined; chunk = await incoming.next()) {
@@ -315,10 +335,14 @@ const fill = async (
 const maxDocument = 8 * MiB
 
 /** The document of a request. */
-export const receiveJson = async (key: string, request: Request, { patience }: ReceiveLimits): Promise<unknown> => {
+export const receiveJson = async (
+  key: string,
+  request: Request,
+  { patience, ownsBodies }: ReceiveLimits,
+): Promise<unknown> => {
   const decoder = new TextDecoder()
   let text = ""
-  for await (const chunk of receive(key, request, { maxBytes: maxDocument, patience })) {
+  for await (const chunk of receive(key, request, { maxBytes: maxDocument, patience, ownsBodies })) {
     text += decoder.decode(chunk, { stream: true })
   }
   return parseJson(text + decoder.decode())

@@ -8,6 +8,7 @@ import * as Memory from "../backends/memory.ts"
 import { StoreError } from "../error.ts"
 import type { StoreOptions } from "../options.ts"
 import { openBackend, type Store } from "../store.ts"
+import { crc32 } from "../streams/crc32.ts"
 import { bearerIs, objectResponse, storeRoutes, type StoreRoutesOptions } from "./mod.ts"
 
 interface Bench {
@@ -348,6 +349,45 @@ test("fault 144: authorize is asked with verb and key, before a byte of the body
     },
   })
 })
+
+/** A body of chunks of its own, and one that is a view of something larger. */
+const inChunks = (data: Uint8Array): { readonly chunks: ReadonlyArray<Uint8Array>; readonly init: RequestInit } => {
+  const size = 100_000
+  const chunks: Array<Uint8Array> = Array.from(
+    { length: Math.ceil(data.length / size) },
+    (_, i) => data.slice(i * size, (i + 1) * size),
+  )
+  chunks[0] = data.subarray(0, size)
+  const left = [...chunks]
+  const body = new ReadableStream<Uint8Array>({
+    pull: (controller) => left.length === 0 ? controller.close() : controller.enqueue(left.shift()!),
+  }, { highWaterMark: 0 })
+  return { chunks, init: { method: "PUT", body, duplex: "half" } as RequestInit }
+}
+
+for (const ownsBodies of [true, false]) {
+  test(`ownsBodies ${ownsBodies}: chunks are ${ownsBodies ? "given back once they are saved" : "left alone"}`, () =>
+    bench(async ({ ask, store }) => {
+      const data = bytes(5, 3_000_000)
+      const head = { writeId: "w", size: data.length, crc32: crc32(data) }
+      const upload = await (await ask("/u/part", { method: "POST", body: '{"writeId":"w"}' })).json() as { id: string }
+      const paths: ReadonlyArray<readonly [string, Record<string, string>]> = [
+        ["/o/object", {}],
+        ["/r/put", { "holdfast-options": JSON.stringify(head) }],
+        [`/u/part?id=${upload.id}&number=1&offset=0&size=${data.length}&crc32=${head.crc32}`, {}],
+      ]
+      for (const [path, headers] of paths) {
+        const { chunks, init } = inChunks(data)
+        expect([path, (await ask(path, { ...init, headers })).status]).toEqual([path, 200])
+        const lengths = chunks.map(({ length }) => length)
+        expect([path, lengths]).toEqual([path, chunks.map((_, i) => ownsBodies && i > 0 ? 0 : 100_000)])
+      }
+      const parts = [{ number: 1, offset: 0, size: data.length, crc32: head.crc32 }]
+      const end = { method: "POST", body: JSON.stringify({ parts, size: data.length }) }
+      expect((await ask(`/u/part?id=${upload.id}`, end)).status).toBe(200)
+      for (const key of ["object", "put", "part"]) expectBytes(await (await store.load(key)).bytes(), data, key)
+    }, { ownsBodies }))
+}
 
 test("an empty token lets nobody in", async () => {
   const request = (authorization: string) => new Request("http://localhost", { headers: { authorization } })

@@ -185,6 +185,7 @@ export const makeApp = (store: ObjectStoreService, { rules, log, ...limits }: Ap
     mount,
     storeRoutes(store, {
       ...limits,
+      ownsBodies: true,
       authorize: (asked) => {
         const { verb, key, request } = asked
         const rule = letIn(request)
