@@ -101,7 +101,8 @@ export const makeReader = (
       if (verifier === undefined) return "unchecked" as const
       const { state, detail } = yield* Effect.tryPromise({
         try: () => checkSignature(document, verifier, options),
-        catch: (cause) => corruptRecord(key, noun, cause),
+        // A verifier may have to ask somebody; that nobody answers says nothing about the document.
+        catch: (cause) => StoreError.is(cause) ? cause : corruptRecord(key, noun, cause),
       })
       return state === "invalid" ? yield* Effect.fail(corrupt(detail)) : state
     })

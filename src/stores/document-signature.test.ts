@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test"
+import { StoreError } from "../error.ts"
 import { hashOf, header, makeMemory, openOn, reasonOf } from "./document-helpers-testing.ts"
 import { documentSha256 } from "./document-signature.ts"
 import {
@@ -126,4 +127,16 @@ test("a private key that is none is refused without being shown", async () => {
   await using store = await openOn(await makeMemory())
   const documents = new DocumentStore(store, { signer, verifier: makeEd25519Verifier([keys.publicKey]) })
   expect((await documents.verify(await documents.create({}))).signature).toBe("valid")
+})
+
+test("a verifier that cannot be asked is no verdict: the failure is its own, and find() leaves nothing out", async () => {
+  const keys = await generateEd25519Keys()
+  const signer = await makeEd25519Signer({ ...keys, agentId: "a", agentVersion: "b" })
+  await using store = await openOn(await makeMemory())
+  const document = await new DocumentStore(store, { signer }).create({})
+  const down = new StoreError({ reason: "Unavailable", detail: "the registry is down", operation: "verify" })
+  const documents = new DocumentStore(store, { verifier: { verify: () => Promise.reject(down) } })
+  expect(await reasonOf(documents.verify(document))).toBe("Unavailable")
+  expect(await reasonOf(documents.get(`${document.jacsId}:${document.jacsVersion}`))).toBe("Unavailable")
+  expect(await reasonOf(Array.fromAsync(documents.find()))).toBe("Unavailable")
 })
