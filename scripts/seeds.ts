@@ -25,10 +25,6 @@ const demanded: ReadonlySet<string> = new Set(["T1", "T2", "T5", "T6", "T7", "T8
 
 /** Rows of those tables that Holdfast does not do yet, and why. */
 const notYet: Readonly<Record<number, string>> = {
-  92: "not there: HAI's registry of agents is a service of theirs",
-  93: "not there: who may see a document is for the store's own permissions to say",
-  94: "not there: no DNS is asked; give a `verifier` of your own",
-  95: "what is there of HAI is row 90",
   96: "not there yet: the Azure backend",
   97: "not there yet: Google Cloud Storage has its own backend to come; MinIO by its profile, unproven",
 }

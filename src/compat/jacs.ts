@@ -20,6 +20,19 @@ import { currentEnvironment, filesOf, isMissing, mimetypeOf, openBlob, writePriv
 import { loadKeys } from "./jacs-keys.ts"
 
 export { chooseBackend, iamPolicy } from "./guides.ts"
+export {
+  type AgentDnsCheck,
+  type AgentDnsOptions,
+  type AgentDnsOutcome,
+  type AgentDnsRecord,
+  agentDnsRecord,
+  type AgentDnsSubject,
+  checkAgentDns,
+  type ResolveTxt,
+} from "./hai-dns.ts"
+export { type HaiKeysOptions, makeHaiKeys, serveAgentKeys } from "./hai-endpoint.ts"
+export { type AgentKey, type AgentKeys, makeAgentVerifier } from "./hai-keys.ts"
+export { AgentRegistry, type AgentRegistryOptions, type RegisterOptions } from "./hai-registry.ts"
 export { type JacsConfig, type JacsEnvironment, type JacsStorage, jacsStorages } from "./jacs-config.ts"
 export { auditModes, type LooseMode } from "./jacs-host.ts"
 
