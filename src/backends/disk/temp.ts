@@ -26,13 +26,31 @@ const ownerLock = "owner-"
  */
 const biteSize = 64 * 1024
 
-/** Writes all of `bytes` at `position`, in bites. */
+/** Bites under way at once: the next one is at hand when the one before is done. Four were no faster. */
+const bitesInFlight = 2
+
+/** Writes all of `bytes` at `position`, in bites. When it rejects, none is under way any more. */
 export const writeAll = async (handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> => {
-  for (let done = 0; done < bytes.length;) {
-    const { bytesWritten } = await handle.write(bytes, done, Math.min(bytes.length - done, biteSize), position + done)
-    if (bytesWritten === 0) throw refuse("Unavailable", "the operating system accepts no more bytes")
-    done += bytesWritten
+  let next = 0
+  const lane = async (): Promise<void> => {
+    while (next < bytes.length) {
+      let done = next
+      const end = next = Math.min(bytes.length, done + biteSize)
+      try {
+        while (done < end) {
+          const { bytesWritten } = await handle.write(bytes, done, end - done, position + done)
+          if (bytesWritten === 0) throw refuse("Unavailable", "the operating system accepts no more bytes")
+          done += bytesWritten
+        }
+      } catch (error) {
+        next = bytes.length
+        throw error
+      }
+    }
   }
+  const lanes = Array.from({ length: Math.min(bitesInFlight, Math.ceil(bytes.length / biteSize)) }, lane)
+  // Whoever is told of a failure closes the file, and its number is soon another file's.
+  for (const ended of await Promise.allSettled(lanes)) if (ended.status === "rejected") throw ended.reason
 }
 
 /** A file that nobody sees yet. It is renamed into place, or discarded. */
