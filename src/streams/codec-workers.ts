@@ -20,6 +20,7 @@ export interface WorkerJob {
 
 /** The encoded frame, and the buffer that came back. */
 export interface WorkerDone {
+  /** In a buffer that holds nothing else, and may have room for much more. */
   readonly encoded: Uint8Array<ArrayBuffer>
   readonly bytes: Uint8Array<ArrayBuffer>
 }
@@ -55,20 +56,20 @@ const encode = ({ codec, bytes, length, level }) => {
   const plain = bytes.subarray(0, length)
   // Room for all of it in one buffer, whatever the bytes are.
   const chunkSize = length + (length >> 8) + 1024
-  return codec === "zstd"
-    ? zlib.zstdCompressSync(plain, {
-      params: { [ZSTD_c_compressionLevel]: level, [ZSTD_c_checksumFlag]: 1 },
-      chunkSize,
-    })
-    : zlib.deflateRawSync(plain, { level, chunkSize })
+  if (codec === "gzip") return zlib.deflateRawSync(plain, { level, chunkSize })
+  const params = { [ZSTD_c_compressionLevel]: level, [ZSTD_c_checksumFlag]: 1 }
+  // A frame that is longer than its window: its length makes no difference but to be in the header, where it is wanted.
+  return level <= 8 && length > 2 ** 21
+    ? zlib.zstdCompressSync(plain, { params, chunkSize, pledgedSrcSize: length })
+    : zlib.zstdCompressSync(plain, { params, chunkSize })
 }
 self.onmessage = ({ data }) => {
   const { bytes } = data
   try {
     const made = encode(data)
-    const encoded = new Uint8Array(made)
     // A small result lies in the pool that all small buffers of the runtime share.
-    if (made.buffer.byteLength > Buffer.poolSize) made.buffer.transfer(0)
+    const own = made.buffer.byteLength > Buffer.poolSize
+    const encoded = own ? new Uint8Array(made.buffer, made.byteOffset, made.length) : new Uint8Array(made)
     self.postMessage({ bytes, encoded }, [bytes.buffer, encoded.buffer])
   } catch (error) {
     self.postMessage({ bytes, failed: String(error) }, [bytes.buffer])
@@ -136,8 +137,8 @@ const stopAll = (): void => {
 /** Whether there are workers now, used or lingering. */
 export const workersRunning = (): boolean => threads.length > 0
 
-/** Bytes of an object before workers are worth starting: encoding them takes as long as a start. */
-const worthStarting = 16 * MiB
+/** Bytes of an object before workers are worth starting: they are ready in about twice the time that encoding takes. */
+const worthStarting = 8 * MiB
 
 /** Bytes that take about 25 ms to encode, so that encoding more of them here would be felt. */
 const felt = ({ codec, level }: WorkerJob): number => {
@@ -154,15 +155,15 @@ export class EncodeWorkers {
   async encode(job: WorkerJob): Promise<WorkerDone | undefined> {
     if (host.Worker === undefined) return undefined
     this.#bytes += job.length
-    const mustNotBlock = job.length > felt(job)
-    if (!mustNotBlock && this.#bytes < worthStarting) return undefined
+    if (job.length <= felt(job) && this.#bytes < worthStarting) return undefined
     if (!this.#using) {
       this.#using = true
       users++
       clearTimeout(stopping)
       if (threads.length === 0) startAll()
     }
-    if (mustNotBlock && threads.length > 0 && !threads.some(({ ready }) => ready)) {
+    // Frames that are encoded here meanwhile, one after the other, would block the event loop and hide the first ready.
+    if (threads.length > 0 && !threads.some(({ ready }) => ready)) {
       await Promise.race(threads.map(({ begun }) => begun.promise))
     }
     const [thread] = threads.filter(({ ready }) => ready).sort((a, b) => a.waiting.length - b.waiting.length)

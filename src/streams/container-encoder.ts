@@ -30,7 +30,10 @@ export interface EncodeOptions {
   readonly level?: number | undefined
   /** Plaintext bytes of a frame, up to {@link maxFrameSize}; {@link defaultFrameSize} unless given. */
   readonly frameSize?: number | undefined
-  /** Frames that are encoded at the same time, within 16 MiB of plaintext; 3 unless given, for two cores and a spare. */
+  /**
+   * Frames that are encoded at the same time, within 16 MiB of plaintext. Unless given 3, for two cores and a spare; 4
+   * in Deno, where threads that wait for the next frame are told of it by the event loop.
+   */
   readonly inFlight?: number | undefined
 }
 
@@ -40,6 +43,8 @@ interface Encoded {
   readonly plain: number
   readonly crc: number
   readonly checksum: number
+  /** What a thread has encoded into, which is of no more use after the pieces. */
+  readonly buffer?: ArrayBuffer
 }
 
 /**
@@ -66,6 +71,8 @@ export class ContainerEncoder implements ByteReader {
   #output: Array<Uint8Array> = []
   /** What the last read gave out; its reader has taken what it wanted when it reads again. */
   #given: Uint8Array | undefined
+  /** What its frame was encoded into by a thread. */
+  #spent: ArrayBuffer | undefined
   #rest: Uint8Array | undefined
   #length = 0
   #storedCrc = 0
@@ -86,7 +93,8 @@ export class ContainerEncoder implements ByteReader {
     if (!Number.isInteger(this.#frameSize) || this.#frameSize < 1 || this.#frameSize > maxFrameSize) {
       throw new RangeError(`frameSize is ${this.#frameSize}; it must be from 1 to ${maxFrameSize} bytes`)
     }
-    this.#inFlight = Math.max(1, Math.min(options.inFlight ?? 3, Math.floor(inFlightBudget / this.#frameSize)))
+    const inFlight = options.inFlight ?? (this.#workers === undefined ? 3 : 4)
+    this.#inFlight = Math.max(1, Math.min(inFlight, Math.floor(inFlightBudget / this.#frameSize)))
   }
 
   /** Plaintext bytes read so far; of the whole object at the end. */
@@ -103,6 +111,10 @@ export class ContainerEncoder implements ByteReader {
   async read(): Promise<Uint8Array | undefined> {
     if (this.#given !== undefined) free(this.#given)
     this.#given = undefined
+    if (this.#output.length === 0 && this.#spent !== undefined) {
+      if (!this.#spent.detached) this.#spent.transfer(0)
+      this.#spent = undefined
+    }
     while (true) {
       const piece = this.#output.shift()
       if (piece !== undefined) return this.#given = piece
@@ -115,12 +127,13 @@ export class ContainerEncoder implements ByteReader {
         this.#output = this.#trailer()
         continue
       }
-      const { pieces, plain, crc, checksum } = await job
+      const { pieces, plain, crc, checksum, buffer } = await job
       const stored = pieces.reduce((sum, part) => sum + part.length, 0)
       this.#frames.push({ stored, plain, checksum })
       this.#crcs.push(crc)
       this.#storedCrc = combineCrc32(this.#storedCrc, crc, stored)
       this.#output = [...pieces]
+      this.#spent = buffer
     }
   }
 
@@ -180,7 +193,8 @@ export class ContainerEncoder implements ByteReader {
     if (done !== undefined) {
       const { encoded, bytes } = done
       this.#free.push(bytes)
-      return codec === "zstd" ? zstdPieces(sealFrame(encoded, length), length) : gzipPieces(encoded, length, crc)
+      const frame = codec === "zstd" ? zstdPieces(sealFrame(encoded, length), length) : gzipPieces(encoded, length, crc)
+      return { ...frame, buffer: encoded.buffer }
     }
     try {
       return codec === "zstd"

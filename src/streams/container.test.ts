@@ -69,7 +69,7 @@ const shapes = fc.record({
 
 for (const codec of codecs) {
   test(`${codec}: a tiny frame at the end of a large object is encoded wherever its neighbours are`, async () => {
-    // 16 MiB are what it takes for workers to start; the last frame's result is small enough for a shared buffer.
+    // 8 MiB are what it takes for workers to start; the last frame's result is small enough for a shared buffer.
     const plain = new Uint8Array(20 * 2 ** 20 + 1)
     const stored = await encode(plain, { codec, frameSize: 4 * 2 ** 20, level: 1, inFlight: 2 }, 2 ** 20)
     expect(tailOf(stored).length).toBe(plain.length)
@@ -273,6 +273,21 @@ onDeno(
   },
   60_000,
 )
+
+onDeno("a worker makes of a zstd frame what is made of it here, to the byte", async () => {
+  // 8 MiB are what it takes for workers to start, so the first of two frames is encoded here.
+  const frame = text(4 * 2 ** 20)
+  const source = { size: undefined, read: pullOf(join(frame, frame), 2 ** 20), cancel: async () => {} }
+  const encoder = new ContainerEncoder(source, { codec: "zstd", frameSize: frame.length })
+  const pieces: Array<Uint8Array> = []
+  for (let piece = await encoder.read(); piece !== undefined; piece = await encoder.read()) pieces.push(piece.slice())
+  expect(workersRunning()).toBe(true)
+  const [body, checksum, body2, checksum2] = pieces as [Uint8Array, Uint8Array, Uint8Array, Uint8Array]
+  expect(body.length).toBeGreaterThan(2 ** 20)
+  expect(difference(body2, body)).toBe(-1)
+  expect(checksum2).toEqual(checksum)
+  await workersGone()
+}, 60_000)
 
 onDeno("a frame that would block the event loop is encoded elsewhere", async () => {
   const source = { size: undefined, read: pullOf(text(2 ** 20)), cancel: async () => {} }
