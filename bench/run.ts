@@ -1,8 +1,5 @@
 /**
- * `bun run bench [disk|codecs|s3|http|agents …] [--rounds N] [--size MiB] [--objects N] [--against REF] [--keep]`
- *
- * Runs the suites named, or all. Prints every figure; `--keep` also writes `bench/results/` and the tables of README.
- * With `--against` a git ref of Holdfast is measured in the same rounds, on the disk.
+ * Runs the suites of benchmarks that are named, or all, and prints every figure; `--help` says how.
  *
  * @module
  */
@@ -21,19 +18,45 @@ import { writeReadme } from "./readme.ts"
 import { s3 } from "./s3.ts"
 
 const suites = ["disk", "codecs", "s3", "http", "agents"] as const
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    rounds: { type: "string", default: "5" },
-    size: { type: "string", default: "1024" },
-    objects: { type: "string", default: "2000" },
-    against: { type: "string" },
-    keep: { type: "boolean", default: false },
-  },
-})
 
+const usage = `bun run bench [SUITE …] [--rounds N] [--size MiB] [--objects N] [--against REF] [--keep]
+
+  SUITE      ${suites.join(", ")}; all, where none is named
+  --rounds   measurements of each figure, of which the median counts (5)
+  --size     bytes of large objects, in MiB (1024)
+  --objects  small objects (2000)
+  --against  measures this git ref of Holdfast as well, on the disk
+  --keep     writes bench/results/ and the tables of README`
+
+/** Ends with how the program is used: on request, or since it was used wrongly. */
+const explain = (problem?: string): never => {
+  if (problem === undefined) console.log(usage)
+  else console.error(`${problem}\n\n${usage}`)
+  process.exit(problem === undefined ? 0 : 2)
+}
+
+const given = () => {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        rounds: { type: "string", default: "5" },
+        size: { type: "string", default: "1024" },
+        objects: { type: "string", default: "2000" },
+        against: { type: "string" },
+        keep: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    })
+  } catch (error) {
+    return explain((error as Error).message)
+  }
+}
+
+const { values, positionals } = given()
+if (values.help) explain()
 const unknown = positionals.find((name) => !(suites as ReadonlyArray<string>).includes(name))
-if (unknown !== undefined) throw new Error(`there is no suite "${unknown}"; there are ${suites.join(", ")}`)
+if (unknown !== undefined) explain(`there is no suite "${unknown}"`)
 const wanted = (name: typeof suites[number]): boolean => positionals.length === 0 || positionals.includes(name)
 /** Prints where the figures of a suite are kept, and puts them into README. */
 const kept = async (suite: typeof suites[number], results: Pick<Report, "questions" | "limits">): Promise<void> => {

@@ -14,10 +14,10 @@ import { type Checkpoint, ExecutionStore, type RunEvent } from "../../src/stores
 import type { StepName } from "../agents.ts"
 import type { WorkerResult } from "../harness.ts"
 import { message, openPlace, type PlaceName } from "./agents-place.ts"
+import { many, smallInFlight } from "./work.ts"
 
 const [parent, name, ...numbers] = process.argv.slice(2) as [string, PlaceName, string, string]
 const [events, checkpoints] = numbers.map(Number) as [number, number]
-const inFlight = 32
 /** Messages of a checkpoint's state. */
 const messages = 12
 /** How often the latest checkpoint is asked for. */
@@ -52,14 +52,6 @@ const checkpoint = (n: number): Checkpoint => ({
   usage: { inputTokens: 1, outputTokens: 2, reasoningTokens: 3, totalTokens: 6, cachedInputTokens: 0 },
 })
 
-/** Runs `task` for 0 … count-1, `inFlight` at a time. */
-const many = async (count: number, task: (i: number) => Promise<unknown>): Promise<void> => {
-  let next = 0
-  await Promise.all(Array.from({ length: inFlight }, async () => {
-    while (next < count) await task(next++)
-  }))
-}
-
 /** Fails unless as many came as there are. */
 const all = (found: number, expected: number): void => {
   if (found !== expected) throw new Error(`${found} of ${expected}`)
@@ -77,7 +69,7 @@ const executions = new ExecutionStore(store)
 const threads = new CheckpointStore(store)
 
 const results: Record<StepName, WorkerResult> = {
-  storeEvent: await step(events, () => many(events, (n) => executions.storeEvent(event(n)))),
+  storeEvent: await step(events, () => many(events, smallInFlight, (n) => executions.storeEvent(event(n)))),
   getEventsByRun: await step(events, async () => all((await executions.getEventsByRun(jobId, runId)).length, events)),
   getEventContents: await step(
     events,

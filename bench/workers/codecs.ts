@@ -12,6 +12,7 @@ import { openSync, readFileSync, readSync, statSync } from "node:fs"
 import { open } from "node:fs/promises"
 import process from "node:process"
 import zlib from "node:zlib"
+import { drain } from "./work.ts"
 
 const [folder, variant, codec] = process.argv.slice(2) as [string, string, "zstd" | "gzip"]
 const corpus = `${folder}/corpus`
@@ -57,12 +58,6 @@ const file = async (): Promise<Blob | ReadableStream<Uint8Array>> =>
     })
       .Deno.open(corpus)).readable
     : Bun.file(corpus)
-
-const drain = async (stream: AsyncIterable<Uint8Array>, expected: number): Promise<void> => {
-  let bytes = 0
-  for await (const piece of stream) bytes += piece.length
-  if (bytes !== expected) throw new Error(`${bytes} of ${expected} bytes`)
-}
 
 /** Frame after frame on one thread by the runtime's own synchronous call: what a program does that does not care. */
 const oneThread = (): void => {

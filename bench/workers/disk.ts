@@ -10,24 +10,10 @@ import { createReadStream, readFileSync } from "node:fs"
 import { mkdir, open, rename, rm } from "node:fs/promises"
 import { dirname } from "node:path"
 import process from "node:process"
+import { drain, many, small, smallInFlight, sourceOf, warmDisk } from "./work.ts"
 
 const [folder, variant, size] = process.argv.slice(2) as [string, string, string]
 const total = Number(size)
-const chunk = new Uint8Array(64 * 1024).map((_, i) => (i * 2654435761) >>> 13)
-const small = chunk.subarray(0, 4096)
-const inFlight = 32
-
-const source = (): ReadableStream<Uint8Array> => {
-  let sent = 0
-  return new ReadableStream({
-    pull(controller) {
-      if (sent >= total) return controller.close()
-      sent += chunk.length
-      controller.enqueue(chunk)
-    },
-  }, { highWaterMark: 0 })
-}
-
 const syncFolder = async (path: string): Promise<void> => {
   const handle = await open(path, "r")
   await handle.sync()
@@ -43,20 +29,6 @@ const plainSave = async (path: string, bytes: AsyncIterable<Uint8Array> | Iterab
   await syncFolder(dirname(path))
 }
 
-/** Runs `task` for 0 … count-1, `inFlight` at a time. */
-const many = async (count: number, task: (i: number) => Promise<unknown>): Promise<void> => {
-  let next = 0
-  await Promise.all(Array.from({ length: inFlight }, async () => {
-    while (next < count) await task(next++)
-  }))
-}
-
-const drain = async (stream: AsyncIterable<Uint8Array>): Promise<void> => {
-  let bytes = 0
-  for await (const piece of stream) bytes += piece.length
-  if (bytes !== total) throw new Error(`${bytes} of ${total} bytes`)
-}
-
 const store = async () => {
   const { open } = await import(
     `${process.env["HOLDFAST_CHECKOUT"] ?? "../../"}mod.ts`
@@ -66,36 +38,29 @@ const store = async () => {
 
 await mkdir(folder, { recursive: true })
 const variants: Record<string, () => Promise<() => Promise<unknown>>> = {
-  "plain-save": () => Promise.resolve(() => plainSave(`${folder}/snapshot`, source())),
+  "plain-save": () => Promise.resolve(() => plainSave(`${folder}/snapshot`, sourceOf(total))),
   "holdfast-save": async () => {
     const holdfast = await store()
-    return () => holdfast.save("snapshot", source())
+    return () => holdfast.save("snapshot", sourceOf(total))
   },
   "plain-load": () =>
-    Promise.resolve(() => drain(createReadStream(`${folder}/snapshot`, { highWaterMark: 256 * 1024 }))),
+    Promise.resolve(() => drain(createReadStream(`${folder}/snapshot`, { highWaterMark: 256 * 1024 }), total)),
   "holdfast-load": async () => {
     const holdfast = await store()
-    return async () => drain((await holdfast.load("snapshot")).body)
+    return async () => drain((await holdfast.load("snapshot")).body, total)
   },
   "plain-small": async () => {
     await mkdir(`${folder}/small`)
-    return () => many(total, (i) => plainSave(`${folder}/small/${i}`, [small]))
+    return () => many(total, smallInFlight, (i) => plainSave(`${folder}/small/${i}`, [small]))
   },
   "holdfast-small": async () => {
     const holdfast = await store()
-    return () => many(total, (i) => holdfast.save(`small/${i}`, small))
+    return () => many(total, smallInFlight, (i) => holdfast.save(`small/${i}`, small))
   },
 }
 
 const work = await variants[variant]!()
-// A virtual machine gives free memory back to its host, and a page that must be fetched again costs more than
-// writing it. A file written and removed beforehand leaves every variant the same pages.
-if (variant.endsWith("-save")) {
-  const scratch = await open(`${folder}/scratch`, "w")
-  for await (const piece of source()) await scratch.write(piece)
-  await scratch.close()
-  await rm(`${folder}/scratch`)
-}
+if (variant.endsWith("-save")) await warmDisk(folder, total)
 const before = process.cpuUsage()
 const start = performance.now()
 await work()

@@ -7,49 +7,22 @@
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
-import { mkdir, open, rm } from "node:fs/promises"
+import { mkdir, rm } from "node:fs/promises"
 import process from "node:process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import type { Part } from "../../src/backend.ts"
 import type { Store } from "../../src/store.ts"
 import { crc32 } from "../../src/streams/crc32.ts"
+import { chunk, drain, many, small, smallInFlight, sourceOf, warmDisk } from "./work.ts"
 
 const [folder, variant, size] = process.argv.slice(2) as [string, string, string]
 const total = Number(size)
-const chunk = new Uint8Array(64 * 1024).map((_, i) => (i * 2654435761) >>> 13)
-const small = chunk.subarray(0, 4096)
-const smallInFlight = 32
 const root = `${folder}/store`
 
 /** Bytes of a part and parts in flight, as a served folder asks for them. */
 const [partSize, partsInFlight] = [8 * 2 ** 20, 2]
 const part = new Uint8Array(partSize).map((_, i) => chunk[i % chunk.length]!)
-
-/** Runs `task` for 0 … count-1, so many at a time. */
-const many = async (count: number, inFlight: number, task: (i: number) => Promise<unknown>): Promise<void> => {
-  let next = 0
-  await Promise.all(Array.from({ length: inFlight }, async () => {
-    while (next < count) await task(next++)
-  }))
-}
-
-const source = (): ReadableStream<Uint8Array> => {
-  let sent = 0
-  return new ReadableStream({
-    pull(controller) {
-      if (sent >= total) return controller.close()
-      sent += chunk.length
-      controller.enqueue(chunk)
-    },
-  }, { highWaterMark: 0 })
-}
-
-const drain = async (stream: AsyncIterable<Uint8Array>): Promise<void> => {
-  let bytes = 0
-  for await (const piece of stream) bytes += piece.length
-  if (bytes !== total) throw new Error(`${bytes} of ${total} bytes`)
-}
 
 /** What a process has cost. */
 interface Cost {
@@ -99,8 +72,8 @@ const saveInParts = async (store: Store): Promise<void> => {
 
 const verbs: Record<string, (store: Store) => Promise<unknown>> = {
   parts: saveInParts,
-  save: (store) => store.save("snapshot", source()),
-  load: async (store) => drain((await store.load("snapshot")).body),
+  save: (store) => store.save("snapshot", sourceOf(total)),
+  load: async (store) => drain((await store.load("snapshot")).body, total),
   small: (store) => many(total, smallInFlight, (i) => store.save(`small/${i}`, small)),
 }
 
@@ -108,20 +81,14 @@ const verbs: Record<string, (store: Store) => Promise<unknown>> = {
 const bareVerbs: Record<string, (url: string) => Promise<unknown>> = {
   save: (url) =>
     many(total / partSize, partsInFlight, async () => (await fetch(url, { method: "PUT", body: part })).text()),
-  load: async (url) => drain((await fetch(url)).body!),
+  load: async (url) => drain((await fetch(url)).body!, total),
 }
 
 await mkdir(folder, { recursive: true })
 const [how, verb] = variant.split("-") as [string, string]
 const server = how === "direct" ? undefined : await startServer(...(how === "bare" ? ["bare", size] : ["store", root]))
 const store = how === "bare" ? undefined : await openStore(server?.url ?? `file:${root}`)
-// The same pages for every variant: a virtual machine gives free memory back to its host (`disk.ts`).
-if (verb === "save" || verb === "parts") {
-  const scratch = await open(`${folder}/scratch`, "w")
-  for await (const piece of source()) await scratch.write(piece)
-  await scratch.close()
-  await rm(`${folder}/scratch`)
-}
+if (verb === "save" || verb === "parts") await warmDisk(folder, total)
 const before = process.cpuUsage()
 const start = performance.now()
 await (store === undefined ? bareVerbs[verb]!(server!.url) : verbs[verb]!(store))

@@ -10,6 +10,7 @@
 import { readFileSync } from "node:fs"
 import process from "node:process"
 import { Readable } from "node:stream"
+import { drain, many, small, smallInFlight, sourceOf } from "./work.ts"
 import { bareClient, type Target } from "./s3-client.ts"
 
 const [verb, client, size, json] = process.argv.slice(3) as [Verb, string, string, string]
@@ -21,38 +22,9 @@ const total = Number(size)
 type Verb = "save" | "load" | "put" | "get"
 const partSize = 8 * 2 ** 20
 const partsInFlight = 4
-const smallSize = 4096
-const smallInFlight = 32
-const chunk = new Uint8Array(64 * 1024).map((_, i) => (i * 2654435761) >>> 13)
-const small = chunk.subarray(0, smallSize)
 /** Where the object is. The sink reads its size from it. */
 const large = `${total}/snapshot`
-const smallKey = (i: number): string => `${smallSize}/${i}`
-
-const source = (): ReadableStream<Uint8Array> => {
-  let sent = 0
-  return new ReadableStream({
-    pull(controller) {
-      if (sent >= total) return controller.close()
-      sent += chunk.length
-      controller.enqueue(chunk)
-    },
-  }, { highWaterMark: 0 })
-}
-
-/** Runs `task` for 0 … count-1, `inFlight` at a time. */
-const many = async (count: number, inFlight: number, task: (i: number) => Promise<unknown>): Promise<void> => {
-  let next = 0
-  await Promise.all(Array.from({ length: inFlight }, async () => {
-    while (next < count) await task(next++)
-  }))
-}
-
-const drain = async (stream: AsyncIterable<Uint8Array>): Promise<void> => {
-  let bytes = 0
-  for await (const piece of stream) bytes += piece.length
-  if (bytes !== total) throw new Error(`${bytes} of ${total} bytes`)
-}
+const smallKey = (i: number): string => `${small.length}/${i}`
 
 /** A save by someone who is given single requests: buffers that are used again, filled in order, sent side by side. */
 const inParts = async (
@@ -76,7 +48,7 @@ const inParts = async (
   }
   let buffer = free.pop()!
   let filled = 0
-  for await (const piece of source()) {
+  for await (const piece of sourceOf(total)) {
     buffer.set(piece, filled)
     filled += piece.length
     if (filled < partSize) continue
@@ -144,8 +116,8 @@ const holdfast = async (digest: "sha256" | undefined): Promise<Client> => {
   const S3 = await import(`${checkout}src/backends/s3/mod.ts`) as typeof import("../../src/backends/s3/mod.ts")
   const store = await openBackend(S3.make(target), { compression: "none" })
   return {
-    save: () => store.save(large, source(), { digest }),
-    load: async () => drain((await store.load(large)).body),
+    save: () => store.save(large, sourceOf(total), { digest }),
+    load: async () => drain((await store.load(large)).body, total),
     put: () => many(total, smallInFlight, (i) => store.save(smallKey(i), small)),
     get: () => many(total, smallInFlight, async (i) => (await store.load(smallKey(i))).bytes()),
   }
@@ -160,10 +132,10 @@ const clients: Readonly<Record<string, () => Promise<Client>>> = {
     return Promise.resolve({
       save: async () => {
         const writer = s3.file(large).writer({ partSize, queueSize: partsInFlight })
-        for await (const piece of source()) await writer.write(piece)
+        for await (const piece of sourceOf(total)) await writer.write(piece)
         await writer.end()
       },
-      load: () => drain(s3.file(large).stream()),
+      load: () => drain(s3.file(large).stream(), total),
       put: () => many(total, smallInFlight, (i) => s3.write(smallKey(i), small)),
       get: () => many(total, smallInFlight, (i) => s3.file(smallKey(i)).bytes()),
     })
@@ -175,11 +147,11 @@ const clients: Readonly<Record<string, () => Promise<Client>>> = {
     const get = async (Key: string) => (await s3.send(new GetObjectCommand({ Bucket: bucket, Key }))).Body!
     return {
       save: () => {
-        const Body = Readable.fromWeb(source() as unknown as import("node:stream/web").ReadableStream)
+        const Body = Readable.fromWeb(sourceOf(total) as unknown as import("node:stream/web").ReadableStream)
         const params = { Bucket: bucket, Key: large, Body }
         return new Upload({ client: s3, params, partSize, queueSize: partsInFlight }).done()
       },
-      load: async () => drain((await get(large)) as AsyncIterable<Uint8Array>),
+      load: async () => drain((await get(large)) as AsyncIterable<Uint8Array>, total),
       put: () =>
         many(
           total,
