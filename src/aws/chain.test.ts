@@ -91,6 +91,22 @@ test("a profile given as an option is the only place looked at; AWS_PROFILE name
   expect(await id({ HOME: "/h", AWS_PROFILE: "work" })).toBe("WORK")
 })
 
+test("in a Worker the environment is the only place, and a profile is refused and not replaced by it", async () => {
+  const own = Object.getOwnPropertyDescriptor(globalThis, "navigator")!
+  Object.defineProperty(globalThis, "navigator", { value: { userAgent: "Cloudflare-Workers" }, configurable: true })
+  try {
+    const machine = machineOf(everywhere.variables, { files: everywhere.files })
+    expect((await findCredentials({ machine })).accessKeyId).toBe("ENV")
+    const refused = await failure(findCredentials({ machine, profile: "work" }))
+    expect([refused.reason, refused.message]).toEqual([
+      "Unauthorized",
+      expect.stringContaining("a Worker has no files"),
+    ])
+  } finally {
+    Object.defineProperty(globalThis, "navigator", own)
+  }
+})
+
 test("no credentials anywhere is Unauthorized, and says of each place why", async () => {
   const machine = machineOf({ HOME: "/h" })
   const error = await failure(findCredentials({ machine }))

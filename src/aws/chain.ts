@@ -1,7 +1,7 @@
 /**
  * The usual places for AWS credentials, in the order of the AWS SDKs: environment, web identity, profile, container,
  * instance. The first that applies decides; one that applies and fails is an error, so that a broken setting never
- * makes a program act under another identity.
+ * makes a program act under another identity. A Cloudflare Worker has the environment alone.
  *
  * @module
  */
@@ -30,9 +30,9 @@ export interface ChainOptions {
  */
 export const findCredentials = async (options: ChainOptions = {}): Promise<Credentials> => {
   const machine = options.machine ?? thisMachine
-  // A Worker has an environment at most. wrangler knows that it builds one, and leaves the other sources out of it.
+  // wrangler knows that it builds a Worker, and leaves the places that none has out of it.
   const places: ReadonlyArray<readonly [name: string, source: Source]> = navigator.userAgent === "Cloudflare-Workers"
-    ? [["environment", fromEnvironment]]
+    ? [options.profile === undefined ? ["environment", fromEnvironment] : ["profile", noProfile]]
     : options.profile === undefined
     ? [
       ["environment", fromEnvironment],
@@ -53,6 +53,8 @@ export const findCredentials = async (options: ChainOptions = {}): Promise<Crede
       "(Deno sees these places with --allow-env, --allow-read and --allow-net)",
   })
 }
+
+const noProfile: Source = () => Promise.resolve("a Worker has no files, and so no profiles")
 
 /** The chain, kept fresh: looked through at the first use, and again whenever the credentials near their end. */
 export const defaultChain = (options?: ChainOptions): Refreshing =>
