@@ -37,6 +37,24 @@ const keyFormat: RecordFormat<Uint8Array<ArrayBuffer>> = {
 
 const keyAt = (hash: string): string => `public_keys/${hash}.pem`
 
+/** The public key with this hash, where JACS keeps it; `undefined` where there is none, `Corrupt` where it is another. */
+export const findPublicKey = async (
+  store: ObjectStoreService,
+  hash: string,
+): Promise<Uint8Array<ArrayBuffer> | undefined> => {
+  if (!/^[0-9a-f]{64}$/.test(hash)) return undefined
+  const key = keyAt(hash)
+  const found = await run(findRecord(store, key, keyFormat))
+  if (found === undefined || await publicKeyHash(found.value) === hash) return found?.value
+  throw new StoreError({
+    reason: "Corrupt",
+    detail: "the public key is not the one that it is named after",
+    backend: store.backend,
+    operation: "publicKeyOf",
+    key,
+  })
+}
+
 /** The hash of the key that has signed an agent, if it is one. */
 const hashIn = ({ jacsSignature }: Document): string | undefined =>
   /^[0-9a-f]{64}$/.exec(jacsSignature?.publicKeyHash ?? "")?.[0]
@@ -177,15 +195,8 @@ export class AgentRegistry implements AgentKeys {
     return new DocumentStore(this.#store, { ...this.#options, verifier })
   }
 
-  /** The key with this hash; `undefined` where there is none. */
-  async #findKey(hash: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    if (!/^[0-9a-f]{64}$/.test(hash)) return undefined
-    const found = await run(findRecord(this.#service, keyAt(hash), keyFormat))
-    if (found === undefined) return undefined
-    if (await publicKeyHash(found.value) === hash) return found.value
-    throw this.#failure("Corrupt", "publicKeyOf", "the public key is not the one that it is named after", {
-      key: keyAt(hash),
-    })
+  #findKey(hash: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    return findPublicKey(this.#service, hash)
   }
 
   async #saveKey(hash: string, publicKey: Uint8Array<ArrayBuffer>): Promise<void> {

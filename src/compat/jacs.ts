@@ -15,6 +15,7 @@ import {
   makeEd25519Verifier,
   publicKeyHash,
 } from "../stores/documents.ts"
+import { findPublicKey } from "./hai-registry.ts"
 import { type JacsConfig, type JacsEnvironment, readConfig, storeUrlOf } from "./jacs-config.ts"
 import { currentEnvironment, filesOf, isMissing, mimetypeOf, openBlob, writePrivate } from "./jacs-host.ts"
 import { loadKeys } from "./jacs-keys.ts"
@@ -98,7 +99,7 @@ export class JacsAgent implements AsyncDisposable {
     try {
       const hash = await publicKeyHash(keys.publicKey)
       const verifier = makeEd25519Verifier(async (wanted) =>
-        wanted === hash ? keys.publicKey : await publicKeyIn(store, wanted)
+        wanted === hash ? keys.publicKey : await findPublicKey(reader.service.store, wanted)
       )
       const acceptLegacy = env["JACS_REJECT_LEGACY_SIGNATURE_CONTENT"] !== "true"
       // WebDAV has no conditions. An agent's documents have ids that nobody else makes, and the agent is their writer.
@@ -235,17 +236,6 @@ export class JacsAgent implements AsyncDisposable {
     if (!loaded.unsaved) return
     await loaded.documents.agents.add(loaded.agent)
     loaded.unsaved = false
-  }
-}
-
-/** A public key that JACS has put beside the documents. */
-const publicKeyIn = async (store: Store, hash: string): Promise<Uint8Array<ArrayBuffer> | undefined> => {
-  if (!/^[0-9a-f]{64}$/.test(hash)) return undefined
-  try {
-    return await (await store.load(`public_keys/${hash}.pem`)).bytes()
-  } catch (error) {
-    if (StoreError.is(error) && error.reason === "NotFound") return undefined
-    throw error
   }
 }
 
